@@ -1,7 +1,7 @@
 """Listing all kinds of resources in a cloud. Each kind is queried separately: a denied one hides no other."""
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from core.errors import DeployError, UsageError
@@ -46,6 +46,21 @@ def ask_for(kinds: Iterable[ResourceKind], place: str, placement_id: str | None)
         found.unasked += [unasked] if unasked else []
     if len(found.unasked) == len(wanted) and all(isinstance(each.error, UsageError) for each in found.unasked):
         raise found.unasked[0].error
+    return found
+
+
+def ask_again(
+    kinds: Iterable[ResourceKind], left: Iterable[CloudResource], place_of: Callable[[CloudResource], str]
+) -> Found:
+    """Return what the cloud has of the kinds, places and placements of the resources in `left`, to see what remains."""
+    kinds, names = list(kinds), dict[tuple[str, str], set[str]]()
+    for resource in left:
+        names.setdefault((place_of(resource), resource.placement_id), set()).add(resource.kind)
+    found = Found()
+    for (place, placement_id), wanted in names.items():
+        answer = ask_for((kind for kind in kinds if kind.name in wanted), place, placement_id)
+        found += answer
+        found.unasked += answer.unasked
     return found
 
 

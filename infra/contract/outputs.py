@@ -18,7 +18,7 @@ from core.rules import Problem, StackName, matching, refuse, twice
 from infra.config.models.proxy import ProxySpec
 from infra.contract.data_dir import DataDir
 from infra.contract.host_key_line import host_key_line
-from infra.contract.stack_placement import Placement
+from infra.contract.stack_placement import Placement, exported_placement
 from serving.spec.models import GatewaySpec, ServingSpec
 from serving.spec.rules import ports_differ
 
@@ -275,7 +275,8 @@ class StackOutputs(Hosts):
     def _of_older_releases(cls, value: Any) -> Any:
         """Accept `lease`: stacks exported `placement` under that name before 0.2.0."""
         if isinstance(value, dict) and "lease" in value and "placement" not in value:
-            value = {"placement" if key == "lease" else key: each for key, each in value.items()}
+            others = {key: each for key, each in value.items() if key != "lease"}
+            return others | {"placement": exported_placement(value)}
         return value
 
     @model_validator(mode="after")

@@ -3,11 +3,11 @@
 `Placement` is exported by the program, so that the next person finds it in the state. `Progress` is only in the note of
 this checkout. `make up` chooses the placement before the Pulumi engine starts and hands it to the program. Otherwise
 the program chooses it (infra/lifecycle/placement/of_program.py). infra/clouds/aws and infra/clouds/gcp look up what
-only the
-cloud knows.
+only the cloud knows.
 """
 
 import os
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -122,6 +122,14 @@ class KnownPlacement(Placement):
 
 def _fields(placement: Placement) -> dict[str, Any]:
     return {name: getattr(placement, name) for name in Placement.model_fields}
+
+
+def exported_placement(outputs: Mapping[str, Any]) -> Any:
+    """Return the placement in a stack's outputs as JSON, unchecked. None: its cloud rents no machines.
+
+    Stacks made before 0.2.0 export it as `lease`.
+    """
+    return outputs.get("placement", outputs.get("lease"))
 
 
 def write_placement(stack: str, placement: KnownPlacement) -> None:

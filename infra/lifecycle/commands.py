@@ -131,7 +131,7 @@ def env(stack: str) -> int:
     from infra.automation.backend import find_backend
     from infra.automation.pulumi_cli import cli_environment
     from infra.contract.stack_placement import read_placement
-    from infra.lifecycle.down import cloud_of
+    from infra.lifecycle.down import cloud_name_of
     from infra.lifecycle.placement.login import provider_environment
     from tools.pulumi.cli import find_cli
 
@@ -139,7 +139,7 @@ def env(stack: str) -> int:
     environment = cli_environment(find_cli(), backend)
     wanted = {name: value for name, value in environment.items() if name.startswith(("PULUMI_", "PATH"))}
     if placement is not None:
-        wanted |= provider_environment(cloud_of(stack), placement.project)
+        wanted |= provider_environment(cloud_name_of(stack), placement.project)
     for name in (name for name, value in backend.settings.items() if value is None):
         print(f"unset {name}")
     for name, value in wanted.items():

@@ -76,7 +76,7 @@ class Teardown:
 
 def tear_down(stack: str, *, sleep: Callable[[float], None] = time.sleep) -> Teardown:
     """Remove `stack` and confirm that nothing remains. Raises DeployError if something does."""
-    cloud = cloud_of(stack)
+    cloud = cloud_name_of(stack)
     if read_placement(stack) is not None or outputs_file(stack).exists():
         ensure_sdk(cloud)  # before the deadline starts: a first installation may take minutes
     end = Deadline.after(DOWN_S)
@@ -196,7 +196,7 @@ def _destroy(
     return report, None
 
 
-def cloud_of(stack: str) -> str:
+def cloud_name_of(stack: str) -> str:
     """Return the cloud of `stack`. If its file is wrong or missing, use the copy of the last run."""
     stack_file(stack)  # refuses a name that would be a path
     try:

@@ -75,6 +75,8 @@ def _of_machines_that_exist(held: "Stack") -> dict[str, Any]:
 
     The Pulumi engine leaves a stack's outputs as they were until the next `up`.
     """
+    from infra.contract.stack_placement import exported_placement
+
     values = held.outputs() or {}
-    is_rented = "placement" in values or "lease" in values  # `lease` in the state of stacks made before 0.2.0
+    is_rented = exported_placement(values) is not None
     return values if values and (not is_rented or held.has_machines()) else {}

@@ -17,7 +17,7 @@ from infra.clouds import registry
 from infra.clouds.registry import rented_cloud
 from infra.config import DeploymentConfig, load_stack
 from infra.contract.stack_placement import KnownPlacement, Placement, Progress, read_placement, write_placement
-from infra.lifecycle.down import cloud_of
+from infra.lifecycle.down import cloud_name_of
 from infra.lifecycle.placement.login import provider_environment
 from infra.lifecycle.placement.previous import known_placement
 from infra.lifecycle.recovery import recover
@@ -34,7 +34,7 @@ def work(verb: Work, reference: str, words: Sequence[str], *, own_config: bool) 
     """
     stack = reference.rpartition("/")[2]
     if verb == "destroy":
-        cloud = cloud_of(stack)
+        cloud = cloud_name_of(stack)
     else:
         config = load_stack(stack)
         cloud = config.cloud

@@ -137,12 +137,12 @@ def _wait(
         nonlocal missing
         now: HostStatus | None = None
         try:
-            now, anew = again()
+            now, restarted = again()
         except HostError as error:
             missing = error.what
         else:
-            missing = now.missing if anew else "is shutting down"
-            dead = next((unit for unit in now.units if anew and unit.has_failed(GIVE_UP_AFTER_STARTS)), None)
+            missing = now.missing if restarted else "is shutting down"
+            dead = next((unit for unit in now.units if restarted and unit.has_failed(GIVE_UP_AFTER_STARTS)), None)
             if dead is not None:
                 raise _not_started(host, dead, out_of_memory=now.oom_kills > before.oom_kills)
         if missing:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from infra.automation.backend import Backend
-from infra.contract.stack_placement import KnownPlacement, Placement, read_placement
+from infra.contract.stack_placement import KnownPlacement, Placement, exported_placement, read_placement
 
 
 class State(Protocol):
@@ -39,7 +39,7 @@ def recorded_placement(stack: str, state: State) -> tuple[KnownPlacement | None,
     The state comes before the checkout's note: somebody else may have run the last `up`.
     """
     outputs, noted = state.outputs() or {}, read_placement(stack)
-    value = outputs.get("placement", outputs.get("lease"))  # `lease` in the state of stacks made before 0.2.0
+    value = exported_placement(outputs)
     exported = Placement.model_validate(value) if value else None
     if exported is not None and noted is not None and _never_completed(noted, exported, state):
         return noted, True

@@ -12,7 +12,7 @@ from infra.clouds.aws.api.client import HOME, call
 from infra.clouds.aws.api.known_regions import DEFAULT_REGIONS, regions_of_stacks
 from infra.clouds.aws.orphans.resource_kinds import KINDS
 from infra.clouds.denied_calls import DeniedError
-from infra.clouds.queries import ask_for
+from infra.clouds.queries import ask_again, ask_for
 from infra.clouds.removal import remove_until_gone
 from infra.clouds.resources import REMOVE_DEADLINE_S, CloudResource, Found
 
@@ -48,15 +48,7 @@ def remove_resources(
     """Remove resources and wait until they no longer exist. Raises DeployError with AWS's text if they remain."""
 
     def look(left: list[CloudResource]) -> Found:
-        found = Found()
-        for region, placement_id in {(resource.region, resource.placement_id) for resource in left}:
-            names = {
-                resource.kind for resource in left if (resource.region, resource.placement_id) == (region, placement_id)
-            }
-            answer = ask_for((kind for kind in KINDS if kind.name in names), region, placement_id)
-            found += answer
-            found.unasked += answer.unasked
-        return found
+        return ask_again(KINDS, left, lambda resource: resource.region)
 
     remove_until_gone(resources, KINDS, look, deadline_s=deadline_s, clock=clock, sleep=sleep)
 

@@ -12,7 +12,7 @@ from core.errors import ConfigError, DeployError
 from core.paths import placement_files
 from core.strict_json import parse_object
 from infra.clouds.gcp.orphans.resource_kinds import KINDS
-from infra.clouds.queries import ask_for
+from infra.clouds.queries import ask_again, ask_for
 from infra.clouds.removal import remove_until_gone
 from infra.clouds.resources import REMOVE_DEADLINE_S, CloudResource, Found
 from infra.config import load_stack
@@ -40,13 +40,7 @@ def remove_resources(
     """Remove resources and wait until they no longer exist. Raises DeployError with GCP's text if they remain."""
 
     def look(left: list[CloudResource]) -> Found:
-        found = Found()
-        for project, placement_id in {(str(resource.detail["project"]), resource.placement_id) for resource in left}:
-            names = {resource.kind for resource in left if resource.placement_id == placement_id}
-            answer = ask_for((kind for kind in KINDS if kind.name in names), project, placement_id)
-            found += answer
-            found.unasked += answer.unasked
-        return found
+        return ask_again(KINDS, left, lambda resource: str(resource.detail["project"]))
 
     remove_until_gone(resources, KINDS, look, deadline_s=deadline_s, clock=clock, sleep=sleep)
 

@@ -17,7 +17,7 @@ from infra.automation.pulumi_cli import EngineTimeoutError
 from infra.automation.stack import LockedError
 from infra.contract.stack_placement import Placement
 from infra.lifecycle import commands, down, orphans
-from infra.lifecycle.down import APPEAR_S, CLOUD_S, DOWN_S, LAST_LOOK_S, cloud_of, tear_down
+from infra.lifecycle.down import APPEAR_S, CLOUD_S, DOWN_S, LAST_LOOK_S, cloud_name_of, tear_down
 
 OURS = {"cloud": "local", "asked": True, "hosts_stay": False, "kept": []}
 
@@ -80,7 +80,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path / "state"))
     monkeypatch.setenv("LLM_DEPLOY_RUNS", str(tmp_path / "runs"))
     monkeypatch.delenv("LLM_DEPLOY_RUN", raising=False)
-    monkeypatch.setattr(down, "cloud_of", lambda _stack: "local")
+    monkeypatch.setattr(down, "cloud_name_of", lambda _stack: "local")
 
 
 def wire(monkeypatch: pytest.MonkeyPatch, stack: HeldStack, host: Host) -> None:
@@ -193,7 +193,7 @@ def test_down_removes_a_machine_that_appears_after_its_first_look(
     stack, host = HeldStack(), Host([])
     stack.in_flight = in_flight
     wire(monkeypatch, stack, host)
-    monkeypatch.setattr(down, "cloud_of", lambda _stack: cloud)
+    monkeypatch.setattr(down, "cloud_name_of", lambda _stack: cloud)
     monkeypatch.setattr(down, "ensure_sdk", lambda _cloud: None)
     monkeypatch.setattr(down, "known_placement", lambda *_asked: object())
     monkeypatch.setattr(down, "refuse_other_login", lambda *_asked: None)
@@ -245,7 +245,7 @@ def test_down_keeps_the_stack_if_neither_engine_nor_cloud_could_answer(
     """In a checkout without a placement `down` once forgot a running stack because the engine hung."""
     stack, host = HeldStack(fails=error), Host([])
     wire(monkeypatch, stack, host)
-    monkeypatch.setattr(down, "cloud_of", lambda _stack: cloud)
+    monkeypatch.setattr(down, "cloud_name_of", lambda _stack: cloud)
     monkeypatch.setattr(down, "known_placement", lambda *_asked: None)
 
     with pytest.raises(DeployError, match=str(error)):
@@ -393,7 +393,7 @@ def test_down_ends_at_its_deadline_if_the_cloud_does_not_answer(
 )
 def test_an_unknown_stack_is_a_usage_error(tmp_path: Path, name: str, words: str) -> None:
     with pytest.raises(UsageError, match=words):
-        cloud_of(name)
+        cloud_name_of(name)
 
     assert not (tmp_path / "state" / "stacks").exists()
 
@@ -403,4 +403,4 @@ def test_the_cloud_is_read_from_the_stack_file_of_the_last_run() -> None:
     copy.parent.mkdir()
     copy.write_text("config: {llm-deploy:deployment: {cloud: existing}}\nencryptionsalt: v1:abc\n")
 
-    assert cloud_of("gone") == "existing"
+    assert cloud_name_of("gone") == "existing"

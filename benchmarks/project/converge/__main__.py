@@ -74,6 +74,7 @@ class Bench:
         for scene in self.scenes:
             with step(scene.name):
                 self.table[scene.name] = self._scene(scene, ssh)
+            say(_table(self, [scene.name]))  # a run that is interrupted has shown what it measured
 
     def _scene(self, scene: Scene, ssh: Sequence[str]) -> dict[str, float]:
         host = self.far if scene.far else self.near
@@ -110,8 +111,14 @@ def _seconds(argv: Sequence[str], env: dict[str, str], name: str) -> float:
 
 
 def _as_text(bench: Bench, costs: dict[str, float]) -> str:
-    """Return the tables for a person: seconds, and how many times slower than ours."""
-    scenes = [scene.name for scene in bench.scenes]
+    """Return the tables for a person: all scenes, then the phases of our own runs."""
+    lines = [_table(bench, [scene.name for scene in bench.scenes]), "", "where ours goes, nothing to change"]
+    lines += [f"  {name:46}{seconds * 1000:7.0f} ms" for name, seconds in costs.items()]
+    return "\n".join(lines)
+
+
+def _table(bench: Bench, scenes: Sequence[str]) -> str:
+    """Return the medians of `scenes` in seconds, and how many times slower than ours each tool was."""
     lines = [f"{'seconds, median of whole processes':36}" + "".join(f"{scene:>28}" for scene in scenes)]
     for name in (FLOOR, *(tool.name for tool in TOOLS)):
         cells = ""
@@ -119,8 +126,6 @@ def _as_text(bench: Bench, costs: dict[str, float]) -> str:
             taken, ours = bench.table[scene][name], bench.table[scene][OURS.name]
             cells += f"{taken:19.2f}" + (f" {taken / ours:6.1f} x" if name not in (FLOOR, OURS.name) else " " * 9)
         lines.append(f"{name:36}{cells}")
-    lines += ["", "where ours goes, nothing to change"]
-    lines += [f"  {name:46}{seconds * 1000:7.0f} ms" for name, seconds in costs.items()]
     return "\n".join(lines)
 
 

@@ -5,7 +5,10 @@ Inventory, prefetch, connection, agent, progress and result file are the real on
 
 from typing import Any
 
+from fabric import main
+
 from core.console import say
+from provisioning.cli.fab_program import leave_at_once
 from provisioning.cli.task import fab_task
 from provisioning.hosts.target import Target
 
@@ -21,3 +24,6 @@ def provision(_: Any, *, inventory: str = "") -> int:
     from benchmarks.project.converge.program import provision
 
     return provision(target, names=(), roles=(), at_once=1, greeted=greeted)
+
+
+leave_at_once(main.program)

@@ -4,6 +4,10 @@ The image takes only what the machine has written, and the machine's disk is ful
 devices (in a container without /dev/loop*), the machine is in a folder, without a limit.
 """
 
+import contextlib
+import fcntl
+import os
+import sys
 import time
 from pathlib import Path
 
@@ -18,6 +22,10 @@ GIB = 1 << 30
 UNMOUNT_DEADLINE_S = 10.0
 POLL_S = 0.1
 LOOPS = Path("/sys/block")
+
+EXT4_IOC_SHUTDOWN = 0x8004587D
+WITHOUT_FLUSH = (2).to_bytes(4, sys.byteorder)
+"""EXT4_GOING_FLAGS_NOLOGFLUSH: stop the file system at once, and write neither data nor journal."""
 
 # Tables are written when they are needed: 40 GiB are created in a tenth of a second, and take 5 MB.
 MAKE = ("mkfs.ext4", "-q", "-F", "-m", "0", "-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard")
@@ -35,8 +43,9 @@ def make(machine: MachineRecord) -> None:
         host.run(*MAKE, str(image))
         _mount(machine.id)
     except (HostError, OSError) as error:
-        unmount(machine.id)
+        discard(machine.id)
         image.unlink(missing_ok=True)
+        machine.root.mkdir(exist_ok=True)
         reason = (getattr(error, "detail", "") or str(error)).strip().splitlines()[-1]
         say(f"! {machine.name} has no disk image, and so no disk limit: {reason}")
 
@@ -69,12 +78,14 @@ def is_whole(machine: MachineRecord) -> bool:
     return _image(machine.id).exists() or machine.root.is_dir()
 
 
-def unmount(identity: str) -> None:
-    """Unmount the disk, which frees its loop device. Does nothing if it is not mounted.
+def discard(identity: str) -> None:
+    """Unmount a disk that will be removed, which frees its loop device. Does nothing if it is not mounted.
 
-    Raises HostError if it is still in use.
+    The image is useless afterwards. Raises HostError if the disk is still in use.
     """
     root = record.STORE / identity / "root"
+    if is_mounted(identity):
+        _drop_unwritten(root)
     end = Deadline.after(UNMOUNT_DEADLINE_S)
     while is_mounted(identity):
         if host.succeeds("umount", str(root)):
@@ -82,7 +93,10 @@ def unmount(identity: str) -> None:
         if not end.left_s():
             raise HostError("is still in use", where=str(root), hint=f"stop what uses it, then run `umount {root}`")
         time.sleep(POLL_S)
-    # The kernel frees the device with its mount, or a moment later if another program looks at it.
+    # Another machine's nspawn may have a copy of the mount. Removing its folder ends that one too.
+    with contextlib.suppress(OSError):  # a machine without a disk image has its files there
+        root.rmdir()
+    # The kernel frees the device with its last mount, or a moment later if another program looks at it.
     while _device(identity) is not None and end.left_s():
         time.sleep(POLL_S)
 
@@ -114,6 +128,16 @@ def _mount(identity: str) -> None:
     host.run("mount", "-t", "ext4", "-o", "loop,noatime", str(_image(identity)), str(root))
     if (device := _device(identity)) is not None:
         host.succeeds("losetup", "--direct-io=on", str(device))
+
+
+def _drop_unwritten(root: Path) -> None:
+    """Let the kernel drop what the disk has not written yet: hundreds of MB, for which unmounting would wait."""
+    with contextlib.suppress(OSError):  # unmounting then writes it
+        folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.ioctl(folder, EXT4_IOC_SHUTDOWN, WITHOUT_FLUSH)
+        finally:
+            os.close(folder)
 
 
 def _device(identity: str) -> Path | None:

@@ -220,7 +220,7 @@ def _remove(identity: str) -> None:
     runner().stop(identity)
     Network(identity, 0).down()
     _forget_nspawn(identity)
-    disk.unmount(identity)
+    disk.discard(identity)
     record.remove(identity)
     if left := orphans.of_machine(identity):
         raise HostError("could not be removed completely", where=f"machine {identity}", detail="\n".join(left))

@@ -135,6 +135,7 @@ rotate-key: .venv/.ready ## Make a new API key for CLIENT=name; the old one work
 
 ##@ Working on this repository
 setup: .venv/.ready ## Install the tools of this checkout (every target does it if needed)
+	@echo 'next: `. .venv/bin/activate` puts pulumi and python on PATH; `make` lists all targets' >&2
 
 test: .venv/.ready ## Run all tests: unit, real Pulumi engine, real machines
 	@tools/bootstrap.sh tests

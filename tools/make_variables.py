@@ -89,14 +89,20 @@ def _problems(target: str, typed: Mapping[str, str], exported: Mapping[str, str]
         yield f"there is no target {target}; {_did_you_mean(target, USES) or 'run make for the list'}"
         return
     used = uses(target)
-    given = {name: value for name, value in {**exported, **typed}.items() if value}
+    everything = {**exported, **typed}
+    given = {name: value for name, value in everything.items() if value}
     # With CLOUD alone, `make down CLOUD=aws` would act on the default stack, which is local.
     if given.get("CLOUD") and "STACK" in used and "CLOUD" not in used and not _has(given, "STACK", "INVENTORY"):
         yield f"{target}: which stack? write STACK=name, e.g. STACK={given['CLOUD']}-gpu"
     for name in _unused(used, typed, exported):
         yield _unused_variable(target, name, given[name], is_typed=name in typed)
+    if "STACK" in used and everything.get("STACK") == "" and not _has(given, "INVENTORY", "CLOUD"):
+        yield f"{target}: STACK is empty; write STACK=name, e.g. STACK=local"
     if "STACK" in used and _has(given, "STACK") and _has(given, "INVENTORY"):
         yield f"{target}: write STACK or INVENTORY, not both"
+    if "CLOUD" in used and _has(given, "CLOUD") and given["CLOUD"] not in _CLOUDS:
+        hint = _did_you_mean(given["CLOUD"], _CLOUDS) or _one_of(_CLOUDS)
+        yield f"{target}: CLOUD={given['CLOUD']} is unknown; {hint}"
     if target.startswith("deploy-"):
         yield from _deploy_problems(target, given)
     required, hint = _REQUIRED.get("orphans" if target == "leftovers" else target, ("", ""))
@@ -130,10 +136,7 @@ def _unused_variable(target: str, name: str, value: str, *, is_typed: bool) -> s
 
 def _deploy_problems(target: str, given: Mapping[str, str]) -> Iterator[str]:
     """Yield what is wrong with the stack of `make deploy-KIND`."""
-    cloud = given.get("CLOUD")
-    if cloud and cloud not in _CLOUDS:
-        yield f"{target}: CLOUD={cloud} is unknown; {_one_of(_CLOUDS)}"
-    if cloud and _has(given, "STACK"):
+    if _has(given, "CLOUD") and _has(given, "STACK"):
         yield f"{target}: write CLOUD or STACK, not both"
     # The default stack is a local machine, which has no GPU.
     if target != "deploy-cpu" and not _has(given, "CLOUD", "STACK"):

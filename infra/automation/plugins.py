@@ -35,10 +35,10 @@ def ensure_plugin(cli: PulumiCli, cloud: str) -> None:
             text=True,
             check=False,
         )
-    if done.returncode:
-        raise DeployError(
-            "cannot be fetched",
-            where=f"Pulumi's plugin for {cloud}, version {release}",
-            hint=f"check the network, or run `{cli.program} plugin install resource {cloud} {release}`",
-            detail=done.stderr.strip(),
-        )
+        if done.returncode:
+            raise DeployError(
+                "cannot be fetched",
+                where=f"Pulumi's plugin for {cloud}, version {release}",
+                hint=f"check the network, or run `{cli.program} plugin install resource {cloud} {release}`",
+                detail=done.stderr.strip(),
+            )

@@ -30,7 +30,7 @@ def preview(stack: str) -> int:
     with only_looking(stack, config.cloud) as held:
         report, cost = preview_stack(config, stack, held)
     if not report.planned and not report.missing:
-        say("  nothing to change")
+        say("  nothing to change on the machines")
     result = {"ok": True, "planned": report.planned, "gone": report.missing}
     write_result(stack, "preview.json", result | ({"cost": cost} if cost else {}))
     next_command(f"make up STACK={stack}")
@@ -157,15 +157,24 @@ COMMANDS: dict[str, Callable[[str], int]] = {
     "env": env,
 }
 
+WITHOUT_TARGET = ("outputs", "env")
+"""The commands that make has no target for."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command on one stack."""
-    parser = Parser(prog="python -m infra.lifecycle.commands", description=(__doc__ or "").splitlines()[0])
+    program = "python -m infra.lifecycle.commands"
+    parser = Parser(prog=program, description=(__doc__ or "").splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
     for name, command in COMMANDS.items():
-        each = commands.add_parser(name, help=(command.__doc__ or "").splitlines()[0])
+        words = (command.__doc__ or "").splitlines()[0]
+        prog = f"{program} {name}" if name in WITHOUT_TARGET else f"make {name}"
+        each = commands.add_parser(name, prog=prog, help=words, description=words)
         each.add_argument("--stack", default="local", help="name of the stack: stacks/Pulumi.NAME.yaml")
-    options = parser.parse_args(arguments)
+        each.set_defaults(parser=each)
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     return COMMANDS[options.command](options.stack)
 
 

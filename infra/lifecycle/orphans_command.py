@@ -27,7 +27,7 @@ YES = "yes"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """List our resources, and remove orphans with --delete. Return 1 if a place could not be queried."""
-    parser = Parser(prog="python -m infra.lifecycle.orphans_command", description=(__doc__ or "").splitlines()[0])
+    parser = Parser(prog="make orphans", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--cloud", required=True, choices=RENTED, help="which cloud to look at")
     parser.add_argument("--delete", action="store_true", help="remove what belongs to no known stack, after asking")
     options = parser.parse_args(arguments)

@@ -14,7 +14,7 @@ MARKS = {"ok": "✓", "warning": "!", "error": "✗"}
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the findings and write preflight.json. Return 0 if there is no error."""
-    parser = Parser(prog="python -m infra.lifecycle.preflight_command", description=(__doc__ or "").partition(":")[0])
+    parser = Parser(prog="make preflight", description=(__doc__ or "").partition(":")[0])
     parser.add_argument("--stack", required=True, help="name of the stack: stacks/Pulumi.NAME.yaml")
     stack = parser.parse_args(arguments).stack
     say(f"preflight: checks what stack {stack} needs; creates nothing")
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for each in found:
         say(f"  {MARKS[each.level]} {each}")
     if cloud.looked_at:
-        say(f"  ✓ {cloud.looked_at}; nothing was found")
+        say(f"  ✓ {cloud.looked_at}: no problem found")
     ok = all(each.level != "error" for each in found)
     write_result(stack, "preflight.json", {"stack": stack, "ok": ok, "findings": [asdict(each) for each in found]})
     refuse(found, stack)

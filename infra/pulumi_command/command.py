@@ -3,7 +3,8 @@
 It runs the Pulumi CLI that `make up` runs, in the same environment: backend, passphrase, interpreter, plugins. Around
 `preview`, `up`, `refresh` and `destroy` it does what a stack needs: it takes the stack's lock, creates the stack, keeps
 the tracked stack file as it is, and notes outputs and placement, so that `make provision` and `make down` go on from
-there. It asks for no confirmation and looks for no other place: see `make up`.
+there. It asks for no confirmation and looks for no other place: see `make up`. It needs a stack, `-s NAME` or one that
+`pulumi stack select` chose: a stack chosen in the CLI's own menu would miss all that.
 
 In another project's folder it runs the user's own CLI, or this one, in the user's own environment.
 """
@@ -16,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from core.errors import run_cli
+from core.errors import UsageError, run_cli
 from core.paths import CHECKOUT
 from infra.pulumi_command.arguments import Invocation, read_arguments
 from tools.pulumi.cli import PulumiCli, find_cli, path_without_environment
@@ -47,11 +48,15 @@ def run(words: Sequence[str]) -> int:
     from infra.automation.pulumi_cli import cli_environment
 
     environment = cli_environment(cli, find_backend())
-    reference = invocation.stack or _selected_stack(cli, environment, invocation.folder) if invocation.work else ""
-    if invocation.work and reference:
-        from infra.pulumi_command.work import work
+    if invocation.work:
+        reference = invocation.stack or _selected_stack(cli, environment, invocation.folder)
+        if not reference and "--stack" not in invocation.options:
+            command = f"pulumi {invocation.work}"
+            raise UsageError("which stack?", where=command, hint=f"write -s NAME, e.g. {command} -s local")
+        if reference:
+            from infra.pulumi_command.work import work
 
-        return work(invocation.work, reference, words, own_config=invocation.has_own_config)
+            return work(invocation.work, reference, words, own_config=invocation.has_own_config)
     if _may_touch_stack_files(invocation):
         from infra.pulumi_command.stack_files import kept_as_written
 

@@ -103,7 +103,7 @@ def _tell_failure(config: DeploymentConfig, stack: str, typed: Typed) -> None:
 
 def _after_destroy(stack: str, held: Stack, placement: Placement | None) -> None:
     """Note that nothing is known to be left; `make down` confirms it with the cloud."""
-    next_command(f"make down STACK={stack}, which asks the cloud whether anything remains")
+    next_command(f"make down STACK={stack}, which checks that nothing remains")
     if held.known_ids():
         return
     outputs_file(stack).unlink(missing_ok=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from core.errors import UsageError
 from core.paths import CHECKOUT
 from infra.pulumi_command import command as pulumi_command
 from infra.pulumi_command.command import is_ours, run
@@ -84,6 +85,19 @@ def test_a_login_of_the_user_is_the_backend(became: Become, home: Path) -> None:
 
     assert "PULUMI_BACKEND_URL" not in became["environment"]
     assert became["environment"]["PULUMI_CREDENTIALS_PATH"] == str(home / ".pulumi")
+
+
+@pytest.mark.parametrize(("typed", "command"), [("preview", "preview"), ("down", "destroy")])
+def test_without_a_stack_nothing_runs(
+    became: Become, monkeypatch: pytest.MonkeyPatch, typed: str, command: str
+) -> None:
+    """A stack chosen in the CLI's own menu would get neither our lock nor our notes."""
+    monkeypatch.setattr(pulumi_command, "_selected_stack", lambda *_: "")
+
+    with pytest.raises(UsageError, match=f"^pulumi {command}: which stack\\?; write -s NAME, e.g. pulumi {command} -s"):
+        run([typed, "--yes"])
+
+    assert became == {}
 
 
 @pytest.mark.parametrize("command", ["login", "logout"])

@@ -107,6 +107,8 @@ def read_endpoint(path: Path, *, hint: str) -> Endpoint:
     """Return the endpoint in `path`. Raises UsageError with `hint` if it cannot be read, ConfigError if it is wrong."""
     try:
         return Endpoint.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise UsageError("there is no such file", where=str(path), hint=hint) from None
     except OSError as error:
         raise UsageError(f"cannot be read ({error.strerror})", where=str(path), hint=hint) from None
     except ValidationError as error:

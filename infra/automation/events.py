@@ -95,7 +95,7 @@ class Report:
     def summary(self) -> str:
         """Return what happened in a few words, e.g. `1 created, 2 removed`."""
         counts = [f"{len(names)} {DONE[op].split(' ', 1)[1]}" for op, names in self.done.items() if op in DONE]
-        return ", ".join(counts) or "nothing to change"
+        return ", ".join(counts) or "nothing to change on the machines"
 
     def _diagnostic(self, event: dict[str, Any]) -> list[str]:
         text = _NOISE.sub("", str(event.get("message", "")).strip())

@@ -251,7 +251,9 @@ class Stack:
     def _in_words(self, error: EngineError) -> DeployError:
         """Return an error of the CLI as a DeployError."""
         lines = str(error).removeprefix("error: ").splitlines() or ["the Pulumi CLI failed and gave no reason"]
-        return DeployError(lines[0], where=f"stack {self._engine.stack}", detail="\n".join(lines[1:]))
+        backend = self._engine.backend
+        hint = "" if backend.ours else f"its state is in {backend.shown}"
+        return DeployError(lines[0], where=f"stack {self._engine.stack}", hint=hint, detail="\n".join(lines[1:]))
 
 
 @contextmanager

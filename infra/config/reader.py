@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from core.errors import ConfigError, UsageError
@@ -26,7 +26,9 @@ DEPLOYMENT_KEY = f"{OWN_NAMESPACE}deployment"
 def stack_file(stack: str) -> Path:
     """Return the path of the stack file. Raises UsageError if no stack can have this name."""
     if not re.fullmatch(STACK_NAME, stack):
-        raise UsageError(NO_STACK_NAME, where=repr(stack), hint=STACK_NAME_HINT)
+        meant = PurePath(stack).name.removeprefix("Pulumi.").removesuffix(".yaml").lower()
+        hint = f"did you mean {meant}?" if meant in known_stacks() else STACK_NAME_HINT
+        raise UsageError(NO_STACK_NAME, where=repr(stack), hint=hint)
     return STACKS_DIR / f"Pulumi.{stack}.yaml"
 
 

@@ -119,7 +119,7 @@ def _apply(stack: AdapterStack, again: str, retire: Sequence[str] = ()) -> list[
             what = "its engine is down, or was started without adapters or with other settings"
             raise HostError(what, where=host, hint=hint)
     if endpoint_file(stack.name).exists():
-        hint = stack.target.command("provision")
+        hint = f"run `{stack.target.command('provision')}`, which writes it"
         endpoint = read_endpoint(endpoint_file(stack.name), hint=hint)
         names = tuple(stack.releases.promoted)
         write_endpoint(endpoint.model_copy(update={"models": stack.serving.served_names, "adapters": names}))

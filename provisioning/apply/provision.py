@@ -71,7 +71,7 @@ def plan(
     changed = any(result.changed for result in run.results.values())
     if file_has_changed(target):
         said = "" if changed else "nothing to change there; "
-        say(f"this plan uses the stack file as the last `up` read it; {said}later edits need `up` first")
+        say(f"this plan uses the stack file as the last `up` read it: {said}run `up` first to include later edits")
         next_command(target.command("up"), target.command("plan"))
     elif changed:
         next_command(target.command("provision"))

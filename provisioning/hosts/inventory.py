@@ -116,7 +116,8 @@ def _load_stack(stack: str) -> StackOutputs:
 
         known = known_stacks()
         if stack not in known:
-            raise UsageError(f"there is no stack {stack}", where="--stack", hint=one_of(known, stack)) from None
+            where = f"stacks/Pulumi.{stack}.yaml"
+            raise UsageError(f"there is no stack {stack}", where=where, hint=one_of(known, stack)) from None
         raise _no_machines(stack) from None
     return _checked(content, str(path))
 
@@ -125,7 +126,7 @@ def _no_machines(stack: str) -> UsageError:
     """Return the error that `up` has not ended, or was never run."""
     if has_unfinished(stack):
         hint = f"run `make up STACK={stack}` again, or `make down STACK={stack}` to undo"
-        return UsageError(f"`up` of stack {stack} is running, was interrupted, or failed", where="--stack", hint=hint)
+        return UsageError("`up` is running, was interrupted, or failed", where=f"stack {stack}", hint=hint)
     return UsageError("has no machines yet", where=f"stack {stack}", hint=f"run `make up STACK={stack}`")
 
 

@@ -16,7 +16,7 @@ def smoke(target: Target, *, wait_s: float, as_json: bool) -> int:
     Hosts whose record has no GPU are checked too, for an idle GPU. A local machine has none.
     """
     outputs = load(target)
-    endpoint = read_endpoint(endpoint_file(outputs.stack), hint=target.command("provision"))
+    endpoint = read_endpoint(endpoint_file(outputs.stack), hint=f"run `{target.command('provision')}`, which writes it")
     hosts = {host.name: host for host in Topology(outputs).hosts_with(HostRole.ENGINE)}
     asked = (*endpoint.gpu_hosts, *(name for name, host in hosts.items() if host.cloud not in ON_THIS_COMPUTER))
     endpoint = endpoint.model_copy(update={"gpu_hosts": tuple(dict.fromkeys(asked))})

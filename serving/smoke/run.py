@@ -215,5 +215,6 @@ def _endpoint(options: argparse.Namespace) -> "Endpoint":
     from serving.endpoint import endpoint_file, read_endpoint
 
     if options.endpoint:
-        return read_endpoint(options.endpoint, hint="write a file that `provision` wrote")
-    return read_endpoint(endpoint_file(options.stack), hint=f"make provision STACK={options.stack}")
+        return read_endpoint(options.endpoint, hint="name a file that `provision` wrote")
+    hint = f"run `make provision STACK={options.stack}`, which writes it"
+    return read_endpoint(endpoint_file(options.stack), hint=hint)

@@ -16,7 +16,7 @@ class Existing(NotRented):
 
     hosts_stay = True
     whose_machines = "yours"
-    looked_at = "looked at the stack file; `make plan` looks at the hosts"
+    looked_at = "checked the stack file (`make plan` checks the hosts)"
 
     def deploy(self, config: DeploymentConfig, place: Callable[[], KnownPlacement]) -> "Deployment":
         """Return the hosts of the inventory."""

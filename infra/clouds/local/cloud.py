@@ -16,7 +16,7 @@ class Local(NotRented):
     """Machines on this computer. Imports in methods: most commands need one of them, and none needs Pulumi."""
 
     whose_machines = "this computer"
-    looked_at = "looked at the stack file, and at this computer's memory and processors"
+    looked_at = "checked the stack file, and this computer's memory and processors"
 
     def deploy(self, config: DeploymentConfig, place: Callable[[], KnownPlacement]) -> "Deployment":
         """Declare the machines of a stack."""

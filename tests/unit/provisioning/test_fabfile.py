@@ -96,7 +96,10 @@ def test_rotate_key_changes_one_key_and_prints_none(tmp_path: Path) -> None:
 
 
 WRONG_TARGET = {
-    "unknown stack": (["provision", "--stack", "nowhere"], "error: --stack: there is no stack nowhere"),
+    "unknown stack": (
+        ["provision", "--stack", "nowhere"],
+        "error: stacks/Pulumi.nowhere.yaml: there is no stack nowhere",
+    ),
     "no machines yet": (["provision", "--stack", "local"], "error: stack local: has no machines yet; run `make up"),
     "no such file": (["status", "--inventory", "none.yaml"], "error: none.yaml: there is no such file"),
 }

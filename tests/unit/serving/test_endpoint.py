@@ -81,7 +81,7 @@ def test_missing_key_is_reported_with_what_to_run(tmp_path: Path, content: str |
 
 
 def test_missing_endpoint_is_reported_with_what_to_run(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"cannot be read \(No such file or directory\); do that$"):
+    with pytest.raises(UsageError, match=r": there is no such file; do that$"):
         read_endpoint(tmp_path / "none.json", hint="do that")
 
 

@@ -59,7 +59,9 @@ def places() -> list[str]:
         found |= {str(project)} if project else set()
     if not found:
         raise ConfigError(
-            "no stack file names your GCP project", where="stacks/", hint="write it into one with cloud: gcp"
+            "no stack file with `cloud: gcp` has your project",
+            where="stacks/",
+            hint="write it as `project` into one, e.g. stacks/Pulumi.gcp-gpu.yaml",
         )
     return sorted(found)
 

@@ -113,7 +113,7 @@ def test_an_error_is_kept_without_the_prefix_of_the_engine() -> None:
 
 def test_the_summary_counts_the_operations() -> None:
     report = Report()
-    assert report.summary() == "nothing to change"
+    assert report.summary() == "nothing to change on the machines"
 
     for line in (
         step("resOutputsEvent", "create"),

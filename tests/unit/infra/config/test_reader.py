@@ -88,9 +88,11 @@ def test_a_wrong_file_is_one_error_line(
     [
         ("locla", "error: stacks/Pulumi.locla.yaml: there is no stack locla; did you mean local?"),
         ("prod", "error: stacks/Pulumi.prod.yaml: there is no stack prod; write one of local, mine"),
-        ("../local", "error: '../local': is not a stack name; write lower-case letters, digits and -, "
+        ("../other", "error: '../other': is not a stack name; write lower-case letters, digits and -, "
                      "starting with a letter, at most 40"),
-        ("Local", "error: 'Local': is not a stack name; write lower-case letters, digits and -, "
+        ("Local", "error: 'Local': is not a stack name; did you mean local?"),
+        ("stacks/Pulumi.local.yaml", "error: 'stacks/Pulumi.local.yaml': is not a stack name; did you mean local?"),
+        ("Other", "error: 'Other': is not a stack name; write lower-case letters, digits and -, "
                   "starting with a letter, at most 40"),
         ("x" * 41, f"error: '{'x' * 41}': is not a stack name; write lower-case letters, digits and -, "
                    "starting with a letter, at most 40"),

@@ -177,7 +177,7 @@ def test_after_an_edit_the_last_lines_name_up_first(
     *_, before, said = capsys.readouterr().err.splitlines()
     assert said == last
     if task is plan:
-        assert before.startswith("this plan uses the stack file as the last `up` read it; ")
+        assert before.startswith("this plan uses the stack file as the last `up` read it: ")
         assert ("nothing to change there" in before) is (not result.changed)
 
 

@@ -75,7 +75,7 @@ def test_hosts_that_were_never_provisioned_have_no_endpoint(target: Target) -> N
     with pytest.raises(UsageError) as caught:
         smoke(target, wait_s=0, as_json=False)
     assert not isinstance(caught.value, CheckError)
-    assert caught.value.hint == f"make provision INVENTORY={target.inventory}"
+    assert caught.value.hint == f"run `make provision INVENTORY={target.inventory}`, which writes it"
 
 
 NEXT: dict[str, tuple[Callable[[str], Target], set[str], str]] = {

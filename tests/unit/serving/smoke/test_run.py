@@ -197,7 +197,7 @@ def test_an_endpoint_alone_names_no_next_command(endpoint: Endpoint, capsys: pyt
 
 WRONG_USAGE: list[tuple[Callable[[Path], list[str]], str]] = [
     (lambda _: ["--stack", "none"], "hint: make provision STACK=none"),
-    (lambda folder: ["--endpoint", str(folder / "none.json")], "cannot be read (No such file or directory)"),
+    (lambda folder: ["--endpoint", str(folder / "none.json")], "there is no such file"),
     (lambda folder: ["--endpoint", str(written(folder, "{"))], "none.json"),
     (lambda folder: ["--endpoint", str(written(folder, '{"stack": "demo"}'))], "is missing"),
 ]

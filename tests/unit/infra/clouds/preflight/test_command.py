@@ -21,7 +21,7 @@ def test_a_local_stack_prints_what_was_checked(
     assert command.main(["--stack", "local"]) == 0
     assert capsys.readouterr().err.splitlines() == [
         "preflight: checks what stack local needs; creates nothing",
-        "  ✓ looked at the stack file, and at this computer's memory and processors; nothing was found",
+        "  ✓ checked the stack file, and this computer's memory and processors: no problem found",
         "next: make up STACK=local",
     ]
 

@@ -175,7 +175,9 @@ def test_a_wrong_host_or_engine_ends_a_task_before_it_connects(
     ("target", "line"),
     [
         pytest.param(Target(inventory="none.yaml"), "none.yaml: there is no such file", id="no such file"),
-        pytest.param(Target(stack="lcal"), "lcal.yaml: there is no stack lcal; did you mean local?", id="near miss"),
+        pytest.param(
+            Target(stack="lcal"), "stacks/Pulumi.lcal.yaml: there is no stack lcal; did you mean local?", id="near miss"
+        ),
         pytest.param(
             Target(stack="local"), "stack local: has no machines yet; run `make up STACK=local`", id="before up"
         ),

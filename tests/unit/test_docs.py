@@ -1,4 +1,4 @@
-"""The commands in the pages: make accepts every `make …` in them."""
+"""The commands and paths in the pages: make accepts every `make …` in them, and every file they name exists."""
 
 import re
 import shlex
@@ -12,12 +12,18 @@ from serving.adapters.manifest import LOCK_HEAD
 from tools.make_variables import USES
 
 README = CHECKOUT / "README.md"
+CONTRIBUTING = CHECKOUT / "CONTRIBUTING.md"
 PAGES = [README, CHECKOUT / "stacks" / "README.md", *sorted((CHECKOUT / "docs").rglob("*.md"))]
 COMMAND = re.compile(r"`(make [^`]+)`|^(?: {4})?(make [^#\n]+)", re.MULTILINE)
 TABLE = re.findall(r"^\| (`make [^|]+) \|([^|]*)\|", README.read_text(encoding="utf-8"), re.MULTILINE)
 """Of each row the targets, and the variables that they use."""
 EVERYWHERE = {"WORKERS"}
 """Variables that the README's table does not repeat in each row."""
+
+TOP = "|".join(sorted(path.name for path in CHECKOUT.iterdir() if path.is_dir() and path.name[0] not in "._"))
+PATH = re.compile(rf"(?<![^\s(])(?:\.\./)*((?:{TOP})/[^\s,;:()]+)")
+NOT_HERE = re.compile(r".*[<*…]|stacks/(?:adapters/|Pulumi\.)|runs/|benchmarks/report/")
+"""Placeholders, what a user or a command writes, and a folder that CONTRIBUTING.md says does not exist yet."""
 
 
 def commands(text: str) -> list[str]:
@@ -40,6 +46,35 @@ def test_make_accepts_every_command_on_a_page(page: Path) -> None:
     assert {
         command: said for command, said in refused.items() if said and not re.search(r"wh(ich|ose) \w+\?", said)
     } == {}
+
+
+@pytest.mark.parametrize("page", [*PAGES, CONTRIBUTING], ids=lambda page: str(page.relative_to(CHECKOUT)))
+def test_every_path_module_and_link_on_a_page_exists(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    code = [each for span in re.findall(r"`([^`\n]+)`", text) for each in PATH.findall(span)]
+    modules = [each.replace(".", "/") for each in re.findall(rf"python3? -m ((?:{TOP})[\w.]*)", text)]
+    links = [each.partition("#")[0] for each in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in each]
+
+    missing = [each for each in code if not NOT_HERE.match(each) and not (CHECKOUT / each).exists()]
+    missing += [each for each in modules if not _is_module(CHECKOUT / each)]
+    missing += [each for each in links if not (page.parent / each).exists()]
+
+    assert missing == []
+
+
+def test_the_map_names_folders_and_files_that_exist() -> None:
+    """docs/architecture.md: a table per package, the rows' first column below the package of the heading."""
+    text = (CHECKOUT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    sections = re.findall(r"^### `(\w+/)`\n(.*?)(?=^##)", text, re.MULTILINE | re.DOTALL)
+    rows = [(folder, row) for folder, body in sections for row in re.findall(r"^\| (`[^|]+) \|", body, re.MULTILINE)]
+    named = [folder + each for folder, row in rows for each in re.findall(r"`([^`]+)`", row) if "<" not in each]
+
+    assert len(named) > 2 * len(sections)
+    assert [each for each in named if not (CHECKOUT / each).exists()] == []
+
+
+def _is_module(path: Path) -> bool:
+    return path.with_suffix(".py").is_file() or (path / "__main__.py").is_file()
 
 
 @pytest.mark.parametrize(("targets", "words"), TABLE, ids=[targets for targets, _ in TABLE])

@@ -1,5 +1,6 @@
 """The place of a pydantic error in a file: the key as a user writes it, its field, and the keys beside it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -71,6 +72,16 @@ def models_in(annotation: Any) -> list[type[BaseModel]]:
     """Return the models that `annotation` allows."""
     parts = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
     return [each for each in map(bare, parts) if isinstance(each, type) and issubclass(each, BaseModel)]
+
+
+def keys_called(model: type[BaseModel], name: str, above: str = "") -> Iterator[str]:
+    """Yield the full keys of `model` that end in `name`, without those in a list or in one of several models."""
+    for key, field in model.model_fields.items():
+        if key == name:
+            yield join(above, key)
+        below = models_in(bare(field.annotation))
+        if len(below) == 1:
+            yield from keys_called(below[0], name, join(above, key))
 
 
 def _tags(model: type[BaseModel]) -> tuple[Any, ...]:

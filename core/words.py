@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from core.config_keys import Place, bare, join, literals, models_in, place_of
+from core.config_keys import Place, bare, join, keys_called, literals, models_in, place_of
 from core.errors import ConfigError
 from core.printable import on_one_line
 from core.rules import HIDDEN, LONGEST_WORD, PROBLEMS, SECRET, Problem, looks_secret, masked, one_of
@@ -55,7 +55,7 @@ def words(error: ValidationError, where: str, model: type[BaseModel]) -> ConfigE
     for details in every:
         # pydantic counts rejected entries as missing, and so also reports a list with one wrong name as empty
         if details["type"] != "too_short" or not any(_lies_in(each["loc"], details["loc"]) for each in every):
-            problems += _problems(details, place_of(model, details["loc"]))
+            problems += _problems(details, place_of(model, details["loc"]), model)
     return error_of(problems, where)
 
 
@@ -83,8 +83,10 @@ def _lies_in(loc: tuple[int | str, ...], above: tuple[int | str, ...]) -> bool:
     return len(loc) > len(above) and loc[: len(above)] == above
 
 
-def _problems(details: ErrorDetails, place: Place) -> list[Problem]:
+def _problems(details: ErrorDetails, place: Place, model: type[BaseModel]) -> list[Problem]:
     """Return the problems in one of pydantic's errors: several for a rule over several fields."""
+    if details["type"] == "extra_forbidden":
+        return [_unknown_key(place, model)]
     if details["type"] == PROBLEMS:
         return [Problem(join(place.key, each.key), each.what, each.hint) for each in details["ctx"][PROBLEMS]]
     return [_problem(details["type"], details["input"], place, details.get("ctx", {}))]
@@ -92,8 +94,6 @@ def _problems(details: ErrorDetails, place: Place) -> list[Problem]:
 
 def _problem(kind: str, found: Any, place: Place, context: Mapping[str, Any]) -> Problem:
     """Return the problem of one field."""
-    if kind == "extra_forbidden":
-        return _unknown_key(place)
     if kind == "missing":
         return Problem(place.key, "is missing", _write(place.field))
     if kind == "value_error":
@@ -110,16 +110,23 @@ def _problem(kind: str, found: Any, place: Place, context: Mapping[str, Any]) ->
     return _mismatch(kind, found, place, context)
 
 
-def _unknown_key(place: Place) -> Problem:
-    """Return the problem of an unknown key."""
+def _unknown_key(place: Place, model: type[BaseModel]) -> Problem:
+    """Return the problem of an unknown key. The hint names the place of a key that `model` has only elsewhere."""
     above, _, last = place.key.rpartition(".")
-    if last == "secure":  # `pulumi config set --secret` writes this
-        return Problem(
-            above,
-            "is an encrypted value, which is not supported",
-            "write where a secret is kept, e.g. env: HF_TOKEN, and everything else in plain text",
-        )
-    return Problem(place.key, "is not a known key", one_of(place.siblings, last))
+    if last == "secure":
+        return _encrypted(above)
+    elsewhere = set(keys_called(model, last))
+    hint = f"did you mean {elsewhere.pop()}?" if len(elsewhere) == 1 else one_of(place.siblings, last)
+    return Problem(place.key, "is not a known key", hint)
+
+
+def _encrypted(key: str) -> Problem:
+    """Return the problem of a value that `pulumi config set --secret` wrote."""
+    return Problem(
+        key,
+        "is an encrypted value, which is not supported",
+        "write where a secret is kept, e.g. env: HF_TOKEN, and everything else in plain text",
+    )
 
 
 def _wrong_kind(kind: str, found: Any, place: Place, context: Mapping[str, Any]) -> Problem:
@@ -137,7 +144,7 @@ def _mismatch(kind: str, found: Any, place: Place, context: Mapping[str, Any]) -
     """Return the problem of a value of the wrong type or size."""
     field = place.field
     if isinstance(found, Mapping) and set(found) == {"secure"}:
-        return _unknown_key(Place(f"{place.key}.secure", None, ()))
+        return _encrypted(place.key)
     if kind in _EXPECTED:
         what = "is empty" if found is None else f"is {_sort(found)}, not {_EXPECTED[kind]}"
         if isinstance(found, str | int | float):

@@ -41,7 +41,8 @@ def what_to_write(said: str, task: str | None = None, options: Sequence[str] = (
     `options` are those of `task`, if the error names a task.
     """
     example = EXAMPLES.get(task or "")
-    hint = f"write it like `{example}`" if example else "`fab --help TASK` lists a task's options"
+    help_command = f"python -m provisioning --help {task or 'TASK'}"
+    hint = f"write it like `{example}`" if example else f"`{help_command}` lists the options"
     if unknown := re.fullmatch(r"No idea what '(.+)' is!", said):
         if unknown[1].startswith("-"):
             if near := difflib.get_close_matches(unknown[1], options, n=1):
@@ -49,7 +50,7 @@ def what_to_write(said: str, task: str | None = None, options: Sequence[str] = (
             return f"fab: there is no option {unknown[1]}; {hint}"
         if example:
             return f"fab {task}: unexpected argument {unknown[1]}; {hint}"
-        return f"fab: there is no task {unknown[1]}; `fab -r provisioning --list` lists all"
+        return f"fab: there is no task {unknown[1]}; `python -m provisioning --list` lists all"
     if missing := re.fullmatch(r"'(.+)' did not receive required positional arguments: (.+)", said):
         names = missing[2].replace("'", "")
         return f"fab {missing[1]}: {names} is missing; {hint}"

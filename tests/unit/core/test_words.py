@@ -21,6 +21,11 @@ class Hen(Frozen):
     eggs: int = Field(default=0, ge=0, le=3, description="Eggs a day.")
 
 
+class Barn(Frozen):
+    doors: int = 1
+    roof: Literal["tiles", "straw"] = "tiles"
+
+
 def _even(value: int) -> int:
     if value % 2:
         raise ValueError("is odd; write an even number")
@@ -30,6 +35,7 @@ def _even(value: int) -> int:
 class Farm(Frozen):
     name: str = Field(description="What it is called.")
     animals: tuple[Annotated[Fox | Hen, Field(discriminator="kind")], ...] = Field(default=(), max_length=2)
+    barn: Barn | None = None
     rooms: Annotated[int, AfterValidator(_even)] = Field(default=2, description="How many rooms.")
     since: AwareDatetime | None = Field(default=None, description="When it began, e.g. 2026-01-31T00:00:00Z.")
     deeds: Path | None = None
@@ -54,6 +60,8 @@ LINES: list[tuple[dict[str, Any], list[str]]] = [
     ({"name": 3}, ["name: 3 is not text; put it in quotes"]),
     ({"name": None}, ["name: is empty; write it: What it is called"]),
     ({"nmae": "x"}, ["name: is missing; write it: What it is called", "nmae: is not a known key; did you mean name?"]),
+    ({"name": "x", "roof": "straw"}, ["roof: is not a known key; did you mean barn.roof?"]),
+    ({"name": "x", "barn": {"deeds": "x"}}, ["barn.deeds: is not a known key; did you mean deeds?"]),
     ({"name": "x", "animals": [{"kind": "fxo"}]}, ["animals[0].kind: fxo is not known; did you mean fox?"]),
     ({"name": "x", "animals": [{}]}, ["animals[0].kind: is missing; write it: see docs/config.md"]),
     ({"name": "x", "animals": [HEN, {"kind": "hen", "eggs": 4}]}, ["animals[1].eggs: 4 is out of range; write 0 to 3"]),

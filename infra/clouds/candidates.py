@@ -1,4 +1,4 @@
-"""Choosing where a stack is put, as far as AWS and GCP agree: its id, its lifetime, its zone and machine type."""
+"""The choice of a stack's place, as far as AWS and GCP have it in common: id, lifetime, zone, machine type."""
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -94,15 +94,15 @@ def offered_places(
 
 
 def lies_elsewhere(config: DeploymentConfig, previous: KnownPlacement) -> bool:
-    """Return whether the file names another region or project than the stack is in."""
+    """Return whether the file names another region or project than that of the existing stack."""
     return previous.region != config.region or (previous.project is not None and previous.project != config.project)
 
 
 def refuse_move(config: DeploymentConfig, previous: Placement | None) -> None:
-    """Raise ConfigError if the file names another region than the stack is in: its resources there would be lost."""
+    """Raise ConfigError if the file names another region than the stack's: the resources there would be lost."""
     if previous is not None and previous.region != config.region:
-        what = f"{config.region} is not where the stack is: it is in {previous.region}"
-        hint = "take it down first, write that region, or choose another stack name"
+        what = f"the stack is in {previous.region}, not in {config.region}"
+        hint = "run `make down` first, write that region, or choose another stack name"
         raise ConfigError(what, where="region", hint=hint)
 
 
@@ -113,7 +113,7 @@ def replaced_for(previous: Placement, first: Placement) -> list[str]:
 
 
 def is_bound(config: DeploymentConfig, previous: KnownPlacement | None) -> bool:
-    """Return whether the stack stands and its data volume, which cannot leave its zone, matters more than a machine.
+    """Return whether the stack must stay in its zone, because its data volume cannot leave it.
 
     Spot machines may move. A failed first `up` leaves only blank disks.
     """
@@ -142,12 +142,12 @@ def staying(places: list[Place], config: DeploymentConfig, previous: KnownPlacem
 
 
 def _holds_nothing(previous: KnownPlacement) -> bool:
-    """Return whether a placement is that of a first `up` that found no machine."""
+    """Return whether the first `up` found no machine at this placement."""
     return previous.holds_nothing
 
 
 def _zone_kept(config: DeploymentConfig, previous: KnownPlacement | None) -> str | None:
-    """Return the zone in which a stack stands and may stay: only the file's `zones` can say otherwise."""
+    """Return the zone of a complete stack; None if the file names other zones."""
     if previous is None or not previous.is_complete:
         return None
     return previous.zone if not config.zones or previous.zone in config.zones else None
@@ -159,7 +159,7 @@ def _keeps_volume(config: DeploymentConfig) -> bool:
 
 def _refuse_leaving(zone: str, config: DeploymentConfig) -> None:
     what = f"{', '.join(config.zones)}: the data volume is in {zone}, and storage.keep_on_down keeps it"
-    hint = f"add {zone}, or take data_volume out of storage.keep_on_down to move, which makes a new, empty volume"
+    hint = f"add {zone}; or remove data_volume from storage.keep_on_down, to move to a new, empty volume"
     raise ConfigError(what, where="zones", hint=hint)
 
 
@@ -168,6 +168,6 @@ def _in_zone(zone: str, places: list[Place]) -> list[Place]:
     if not there:
         types = ", ".join(dict.fromkeys(machine_type for _zone, machine_type in places))
         what = f"{types}: not offered in {zone}, where the data volume is"
-        hint = f"write zones: [{places[0][0]}] to move there, which makes a new, empty volume"
+        hint = f"write zones: [{places[0][0]}] to move there with a new, empty volume"
         raise ConfigError(what, where="machine.type", hint=hint)
     return there

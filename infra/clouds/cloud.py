@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Cloud(Protocol):
     """One cloud. Those in `RENTED` implement all methods up to `Every cloud`; the others subclass NotRented."""
 
-    # -- Place and make
+    # -- Choose a place and create machines
 
     def deploy(self, config: DeploymentConfig, place: Callable[[], KnownPlacement]) -> "Deployment":
         """Declare the resources of a stack in the Pulumi program. `place` returns the placement."""
@@ -102,19 +102,19 @@ class Cloud(Protocol):
         ...
 
     def remove_resources(self, resources: Iterable[CloudResource], *, deadline_s: float = REMOVE_DEADLINE_S) -> None:
-        """Remove resources and wait until they are gone. Raises DeployError if some remain."""
+        """Remove resources and wait until they no longer exist. Raises DeployError if some remain."""
         ...
 
-    # -- Every cloud. What follows holds unless the cloud's own class says otherwise.
+    # -- Every cloud. These defaults apply unless the cloud's own class overrides them.
 
     hosts_stay: bool = False
-    """Whether hosts are not ours to remove: they keep serving after `down`."""
+    """Whether `down` leaves the hosts in place: they belong to somebody else and keep serving."""
 
     whose_machines: str = ""
-    """Whose the machines of a cloud are that rents none."""
+    """Who owns the machines of a cloud that rents none."""
 
     looked_at: str = ""
-    """What preflight looks at in a cloud that rents none."""
+    """What preflight checked in a cloud that rents no machines."""
 
     def processors(self, config: DeploymentConfig) -> list[tuple[str, bool | None]]:
         """Return each machine that a stack has or may get, and whether it has a GPU. None: unknown type."""
@@ -131,7 +131,8 @@ class Cloud(Protocol):
     def prepare(self, config: DeploymentConfig, stack: str) -> None:
         """Install on this computer what the cloud needs, and refuse what is too large.
 
-        Before the Pulumi engine starts: it would do it silently, and leave an unfinished creation when interrupted.
+        Called before the Pulumi engine starts. The engine would do this without output, and an interruption would leave
+        an unfinished creation in the state.
         """
         return
 
@@ -148,5 +149,5 @@ class Cloud(Protocol):
         return False
 
     def missing_words(self, hosts: str) -> str:
-        """Return what `refresh` says of hosts that are missing."""
-        return f"gone: {hosts}; `up` makes them again"
+        """Return the line that `refresh` prints about missing hosts."""
+        return f"no longer exist: {hosts}; `up` creates them again"

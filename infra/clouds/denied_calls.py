@@ -27,5 +27,5 @@ def unless_denied(ask: Callable[[], Answer], otherwise: Answer | None, going_on:
     except DeniedError as error:
         if otherwise is None:
             raise
-        say(f"  ! {error}; going on with {going_on}")
+        say(f"  ! {error}; continuing with {going_on}")
         return otherwise

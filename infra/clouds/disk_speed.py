@@ -9,8 +9,7 @@ from infra.capacity.memory_need import disk_gib
 from serving.spec.models import ServingSpec
 
 READING_SHARE = 0.5
-"""How much of `ready_timeout_s` reading may take. The rest is for what follows: compiling and capturing graphs take
-minutes."""
+"""Share of `ready_timeout_s` that reading may take. Compiling and capturing graphs also take minutes."""
 
 STEP_MIB_PER_S = 25
 """Speeds are rounded up to a multiple: a slightly larger model does not change a volume."""
@@ -26,7 +25,7 @@ class DataVolume:
     iops: int | None
     """None: depends on the size of the disk."""
     speed_usd_per_month: float | None
-    """What its speed costs beside its storage. None: our tables do not have the price."""
+    """Monthly cost of its speed, beside its storage. None: our tables do not have the price."""
 
 
 def needed_mib_per_s(serving: ServingSpec) -> float | None:

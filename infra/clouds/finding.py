@@ -10,7 +10,7 @@ class Finding:
 
     level: Literal["ok", "warning", "error"]
     about: str
-    """Its subject, e.g. `quota L-DB2E81BA`."""
+    """The subject of the check, e.g. `quota L-DB2E81BA`."""
 
     what: str
     hint: str = ""

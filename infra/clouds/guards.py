@@ -1,7 +1,8 @@
 """Rules for every cloud resource, checked when it is registered: a resource that breaks one is never made.
 
-A transform of the whole Pulumi program, so no component can forget it. First it lets the cloud add tags or labels. It
-checks only what is known when the program runs, not settings of an account. Rules of one cloud are in its `program/`.
+A transform of the whole Pulumi program, so no component can forget it. Before the rules are checked, the cloud adds
+tags or labels. It checks only what is known when the program runs, not settings of an account. Rules of one cloud are
+in its `program/`.
 """
 
 import ipaddress
@@ -23,7 +24,7 @@ class Guards:
     """The rules of one cloud's resources, beside those that hold in every cloud."""
 
     rules: tuple[Rule, ...]
-    """Rules that need nothing but the resource."""
+    """Rules that look at one resource alone."""
     open_ports: Callable[[str, Props], Iterator[tuple[int, int]]]
     """Yields the ranges of TCP ports that a resource opens to the outside."""
 
@@ -39,7 +40,7 @@ class Guards:
         pulumi.runtime.register_resource_transform(transform)
 
     def refuse_violations(self, kind: str, name: str, props: Props, engine_ports: tuple[int, ...] = ()) -> None:
-        """Raise ConfigError that names the resource and each rule that it breaks; do nothing if it keeps all."""
+        """Raise ConfigError with the resource and each rule that it breaks; do nothing if it breaks none."""
         broken = list(self.violations(kind, props, engine_ports))
         if broken:
             raise ConfigError("; ".join(broken), where=f"{name} ({kind})")
@@ -67,6 +68,6 @@ def _from(props: Props) -> Iterator[str]:
 
 
 def _is_world(cidr: str) -> bool:
-    """Return whether a network is everyone, or so wide that it might as well be."""
+    """Return whether a network is the whole internet, or nearly."""
     network = ipaddress.ip_network(cidr, strict=False)
     return network.prefixlen < WIDEST_PREFIX[network.version]

@@ -4,14 +4,14 @@ import re
 from collections.abc import Iterable
 
 Hint = tuple[re.Pattern[str], str]
-"""A pattern of the engine's output, and what helps."""
+"""A pattern of the Pulumi engine's output, and what helps."""
 
-LEFT_BEHIND = "run it again: it first removes the orphans of an interrupted command"
+LEFT_BEHIND = "run the command again: it first removes the orphans of the interrupted one"
 """Our names contain the stack's random id, so only this stack can have the name."""
 
-TAKEN = "that name is taken: `make down`, then `make up`, which uses another one"
+TAKEN = "the name is taken: run `make down`, then `make up`, which uses another name"
 
-NOT_VISIBLE_YET = "new resources are not visible everywhere yet: run it again, and it continues"
+NOT_VISIBLE_YET = "new resources are not visible everywhere yet: run the command again; it continues"
 
 
 def first_hint(hints: Iterable[Hint], text: str) -> str:

@@ -13,7 +13,7 @@ from infra.contract.stack_placement import KnownPlacement, Placement
 
 
 class NotRented(Cloud, ABC):
-    """What holds for all clouds that rent nothing; `deploy` is theirs to implement."""
+    """The methods of all clouds that rent no machines, except `deploy`, which each of them implements."""
 
     def findings(self, config: DeploymentConfig, stack: str, placement: KnownPlacement | None) -> list[Finding]:
         """Return nothing: no API is asked."""
@@ -24,7 +24,7 @@ class NotRented(Cloud, ABC):
         return []
 
     def replaced(self, config: DeploymentConfig, previous: Placement, first: Placement) -> list[str]:
-        """Return nothing: a preview shows it."""
+        """Return nothing: a preview shows which hosts are replaced."""
         return []
 
     def data_volume(self, config: DeploymentConfig, machine_type: str) -> DataVolume:
@@ -40,11 +40,11 @@ class NotRented(Cloud, ABC):
         return None
 
     def hint_for(self, text: str) -> str:
-        """Return nothing: errors are our own."""
+        """Return nothing: there are no errors of a cloud, only this project's own."""
         return ""
 
     def refuse_other_login(self, placement: Placement) -> None:
-        """Accept: there is no login."""
+        """Do nothing: there is no login."""
 
     def provider_environment(self, project: str | None) -> dict[str, str]:
         """Return nothing: there is no login."""

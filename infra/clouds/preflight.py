@@ -32,7 +32,7 @@ def run(checks: Checks, cloud: str) -> list[Finding]:
         except UsageError:
             raise
         except DeployError as error:
-            found.append(Finding("warning", error.where or cloud, f"could not be asked: {error.what}", error.hint))
+            found.append(Finding("warning", error.where or cloud, f"could not be queried: {error.what}", error.hint))
     return found
 
 

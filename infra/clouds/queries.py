@@ -9,7 +9,7 @@ from infra.clouds.denied_calls import DeniedError
 from infra.clouds.resources import CloudResource, Found, ResourceKind, Unasked
 
 NOT_KNOWN = "not known: "
-"""Begins the line of a kind that could not be listed."""
+"""Start of the line about a kind that could not be listed."""
 
 PARTS = {
     "bucket": "bucket",
@@ -25,7 +25,7 @@ PARTS = {
     "GuardDuty endpoint": "network",
     "GuardDuty security group": "network",
 }
-"""Kinds that only some stacks have -> the part of a stack file that makes them (lifecycle/placement)."""
+"""Kinds that only some stacks have, and the part of a stack file that creates them (lifecycle/placement)."""
 
 
 def that_matter(unasked: Iterable[Unasked], parts: Iterable[str] | None) -> list[Unasked]:
@@ -52,7 +52,8 @@ def ask_for(kinds: Iterable[ResourceKind], place: str, placement_id: str | None)
 def ask_again(
     kinds: Iterable[ResourceKind], left: Iterable[CloudResource], place_of: Callable[[CloudResource], str]
 ) -> Found:
-    """Return what the cloud has of the kinds, places and placements of the resources in `left`, to see what remains."""
+    """Query the cloud again, for the kinds, places and placements of the resources in `left` only; return what it
+    has."""
     kinds, names = list(kinds), dict[tuple[str, str], set[str]]()
     for resource in left:
         names.setdefault((place_of(resource), resource.placement_id), set()).add(resource.kind)
@@ -65,13 +66,13 @@ def ask_again(
 
 
 def _ask(kind: ResourceKind, place: str, placement_id: str | None) -> tuple[list[CloudResource], Unasked | None]:
-    """Return the resources of a kind. If listing is denied, ask other resources for them, which may miss some."""
+    """Return the resources of a kind. If listing is denied, find them through other resources, which may miss some."""
     resources: list[CloudResource] = []
     try:
         resources.extend(kind.find(place, placement_id))
     except DeployError as error:
         if isinstance(error, DeniedError) and kind.otherwise is not None:
-            with contextlib.suppress(DeployError):  # the first refusal says enough
+            with contextlib.suppress(DeployError):  # the error of the list is the one to report
                 resources.extend(kind.otherwise(place, placement_id))
         return resources, Unasked(kind.name, place, error)
     return resources, None

@@ -30,9 +30,9 @@ def remove_until_gone(
         removal.forget_gone(look(removal.remaining))
         if removal.remaining and not removal.end.left_s():
             raise DeployError(
-                f"not gone after {deadline_s:.0f} s",
+                f"resources still exist after {deadline_s:.0f} s",
                 where="the cloud",
-                hint="run it again",
+                hint="run the command again",
                 detail="\n".join(removal.report()),
             )
         if removal.remaining:
@@ -40,7 +40,8 @@ def remove_until_gone(
 
 
 class Removal:
-    """What remains to be removed, which removals the cloud has accepted, and what it said about the others."""
+    """The resources still to be removed, the removals that the cloud has accepted, and its reasons for refusing
+    others."""
 
     def __init__(self, resources: Iterable[CloudResource], kinds: Iterable[ResourceKind], end: Deadline) -> None:
         self.remaining = list(resources)
@@ -73,7 +74,8 @@ class Removal:
         ]
 
     def report(self) -> list[str]:
-        """Return why each resource remains, and what others have in it, a line each."""
+        """Return a line for each resource that still exists, with the reason, and one for each resource of others in
+        it."""
         lines = [f"  {resource}: {self._reason(resource)}" for resource in self.remaining]
         return lines + [f"    in it: {line}" for resource in self.remaining for line in self._blockers(resource)]
 
@@ -102,4 +104,4 @@ class Removal:
         try:
             return blockers(resource) if blockers is not None else []
         except DeployError as error:
-            return [f"what others have in it could not be asked: {error}"]
+            return [f"the resources of others in it could not be listed: {error}"]

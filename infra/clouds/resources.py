@@ -55,7 +55,7 @@ class ResourceKind:
     otherwise: Callable[[str, str | None], Iterator[CloudResource]] | None = None
     """Finds resources of this kind through others that refer to them, if listing is denied; may miss some."""
     blockers: Callable[[CloudResource], list[str]] | None = None
-    """Names what others have in a resource and blocks its removal: what it is, who made it, and how to remove it."""
+    """Returns a line for each resource of others that blocks the removal: what it is, who made it, how to remove it."""
     empty: Callable[[CloudResource], bool] | None = None
     """Deletes one batch of the contents and returns True if more may remain. None: it need not be emptied."""
 

@@ -76,7 +76,7 @@ def odd_hours(config: DeploymentConfig, placement: Placement | None, now: dateti
         yield _runs_on(config, weekly, ends_at, now)
     for day, at in weekly_hours.skipped(weekly, now, ends_at):
         what = "start" if at == weekly.start else "stop"
-        yield f"on {day} the clocks of {weekly.time_zone} skip {at}: the schedule may leave out that {what}"
+        yield f"on {day} the clocks of {weekly.time_zone} skip {at}: the schedule may skip that {what}"
 
 
 def _runs_on(config: DeploymentConfig, weekly: WeeklySchedule, ends_at: datetime, now: datetime) -> str:
@@ -89,7 +89,7 @@ def _runs_on(config: DeploymentConfig, weekly: WeeklySchedule, ends_at: datetime
     return (
         f"it is outside the weekly hours ({hours_words(weekly)}): a host that `up` makes now runs until"
         f" {_shown(until)}, {hours:.0f} h{cost}; run `up` from {_shown(start)} on, or stop the host by hand. A host"
-        " that the schedule has stopped stays so until then"
+        " that the schedule has stopped stays stopped until then"
     )
 
 

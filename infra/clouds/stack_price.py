@@ -13,7 +13,7 @@ WEEKS_PER_MONTH = HOURS_PER_MONTH / (7 * 24)
 
 @dataclass(frozen=True, kw_only=True)
 class StackPrice:
-    """What a stack costs, in USD, without traffic and without the contents of its bucket."""
+    """The price of a stack in USD, without traffic and without the contents of its bucket."""
 
     machines_per_hour: float
     """While the machines run."""
@@ -23,7 +23,7 @@ class StackPrice:
     """Whether they run or not."""
     running_hours_per_month: float
     not_priced: tuple[str, ...] = ()
-    """What the sums leave out, because the tables have no price for it."""
+    """Items that the sums leave out, because the tables have no price for them."""
 
     @property
     def per_hour(self) -> float:

@@ -1,4 +1,4 @@
-"""What a cloud has of one stack: listed and removed in the same way in every cloud."""
+"""Lists and removes the resources of one stack, in the same way in every cloud."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from infra.contract.stack_placement import Placement
 
 
 def find(cloud: Cloud, placement: Placement) -> list[str]:
-    """Return what the cloud still has of a placement, a line each, without what the stack file keeps.
+    """Return a line for each resource of a placement that still exists, without those that the stack file keeps.
 
     A kind that could not be listed, and that the stack may have, is a line that begins with NOT_KNOWN.
     """
@@ -20,7 +20,7 @@ def find(cloud: Cloud, placement: Placement) -> list[str]:
 
 
 def kept(cloud: Cloud, placement: Placement) -> list[str]:
-    """Return what the stack file keeps of a placement, with what it costs, a line each."""
+    """Return a line for each resource of a placement that the stack file keeps, with its cost."""
     return [f"{resource}: {cloud.cost(resource)}" for resource in found_of(cloud, placement) if resource.keep]
 
 
@@ -44,7 +44,7 @@ def remove_orphans(
     """
     found = found_of(cloud, placement)
     for each in that_matter(found.unasked, placement.parts):
-        say(f"  ! could not be listed: orphans of it may remain, cost money and block `up`: {each}")
+        say(f"  ! could not list {each}; orphans of this kind may remain, cost money and block `up`")
     orphans = [resource for resource in found if not resource.keep and not cloud.is_known(resource, known)]
     refuse(orphans)
     cloud.remove_resources(orphans, deadline_s=deadline_s)
@@ -52,6 +52,6 @@ def remove_orphans(
 
 
 def found_of(cloud: Cloud, placement: Placement) -> Found:
-    """Return what the cloud has of a placement. Raises UsageError for a login that cannot see it."""
+    """Return the resources of a placement. Raises UsageError for a login that cannot see them."""
     cloud.refuse_other_login(placement)
     return cloud.resources(placement)

@@ -31,7 +31,9 @@ def wait_for_ends(
     wait_until(
         quiet,
         deadline_s=END_S,
-        late=lambda: DeployError(f"{', '.join(left)} after {END_S:.0f} s", where=cloud, hint="run it again later"),
+        late=lambda: DeployError(
+            f"{', '.join(left)} after {END_S:.0f} s", where=cloud, hint="run the command again later"
+        ),
         pause_s=POLL_S,
         clock=clock,
         sleep=sleep,

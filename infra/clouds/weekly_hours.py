@@ -16,7 +16,7 @@ WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 DAY = timedelta(days=1)
 
 LOOK_AHEAD = timedelta(days=15)
-"""Every schedule starts and stops within a week; a night of a clock change may skip one of them."""
+"""Every schedule starts and stops within a week; on the night of a clock change, one of them may be skipped."""
 
 
 @dataclass(frozen=True)

@@ -252,7 +252,7 @@ def test_down_leaves_another_stack_alone_and_orphans_removes_orphans(cloud_check
     for command in ("down", "up"):
         refused = cloud_checkout.shell(cloud_checkout.command(command, "--stack", mine), **aws.other_account())
         assert refused.returncode == 2, refused.stderr
-        assert f"belong to account {OTHER_ACCOUNT}, and the stack is in {ACCOUNT}; log in to" in refused.stderr
+        assert f"belong to account {OTHER_ACCOUNT}, but the stack is in {ACCOUNT}; log in to" in refused.stderr
     assert len(instances(aws)) == 2
 
     down = cloud_checkout.run("down", mine)

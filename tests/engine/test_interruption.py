@@ -103,7 +103,7 @@ def test_up_restarts_a_machine_that_died(checkout: Checkout, local: str) -> None
         os.kill(member, signal.SIGKILL)
 
     refresh = checkout.run("refresh", local)
-    assert "do not run: local-test-1; `up` starts them" in refresh.stderr
+    assert "not running: local-test-1; `up` starts them" in refresh.stderr
 
     up = checkout.run("up", local)
     assert up.returncode == 0, up.stderr

@@ -72,7 +72,7 @@ def wake(
         return [] if all(there.get(each, {}).get("State", {}).get("Name") == "running" for each in before) else None
 
     late = DeployError(
-        f"{', '.join(before)}: no answer from AWS after {START_S:.0f} s", where=WHERE, hint="run it again"
+        f"{', '.join(before)}: no answer from AWS after {START_S:.0f} s", where=WHERE, hint="run the command again"
     )
     wait_for_start(ended, late=late, where=WHERE, clock=clock, sleep=sleep)
     return list(before)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Existing(NotRented):
-    """Hosts from an inventory file. Imports in methods: only the Pulumi program needs Pulumi."""
+    """Hosts from an inventory file. Methods import what they need: only the Pulumi program needs Pulumi."""
 
     hosts_stay = True
     whose_machines = "yours"

@@ -63,7 +63,7 @@ class Gcp(Cloud):
         return hints.hint_for(text)
 
     def refuse_other_login(self, placement: Placement) -> None:
-        """Accept: every call names the placement's project, and GCP refuses a login that may not see it."""
+        """Do nothing: every call names the placement's project, and GCP refuses a login that may not see it."""
 
     def provider_environment(self, project: str | None) -> dict[str, str]:
         """Return the variables that name the stack's project to APIs that require one from a personal login."""

@@ -1,7 +1,7 @@
 """The SSH host key of a host. It is made here, so it is known before the first connection.
 
 It is a secret in the stack's state, where Pulumi's Stash resource keeps the first value; user data puts it on the host.
-Who can read it there, and why we accept that: docs/decisions.
+docs/decisions says who can read it there, and why we accept that.
 """
 
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ def host_key(host: str, opts: pulumi.ResourceOptions) -> HostKey:
     """Return the key of a host: the one in the state, or a new one."""
     once = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(ignore_changes=["input"]))
     stash = pulumi.Stash(f"{host}-host-key", input=pulumi.Output.secret(new_private_key()), opts=once)
-    private: pulumi.Output[str] = stash.output.apply(str)  # as secret as what went in
+    private: pulumi.Output[str] = stash.output.apply(str)  # stays a secret, like the key that was stored
     return HostKey(private, pulumi.Output.unsecret(private.apply(public_half)))
 
 

@@ -16,7 +16,7 @@ DATA_DIR = "/var/lib/llm"
 
 
 class Node(Protocol):
-    """What is known of a host only after it is made."""
+    """The values of a host that are known only after its creation."""
 
     address: pulumi.Output[str]
     host_public_key: pulumi.Output[str]
@@ -25,7 +25,7 @@ class Node(Protocol):
 def host_records(
     config: DeploymentConfig, machine: Machine, identity_file: Path, ends_at: str, nodes: Mapping[str, Node]
 ) -> pulumi.Output[list[dict[str, Any]]]:
-    """Return the records of all hosts; `nodes` has what is known of each, by name."""
+    """Return the records of all hosts; `nodes` has the values of each host by name."""
     common = _common(config, machine, str(identity_file), ends_at)
     hosts = [
         pulumi.Output.all(node.address, node.host_public_key).apply(partial(_with_address, {**common, "name": name}))

@@ -1,7 +1,7 @@
 """User data for cloud-init at a host's first boot: its name and host key, its end of life, its data volume.
 
-It has nothing that changes while the host exists: the scripts read that from the instance's tags or metadata. A change
-of user data would stop the host, or replace it. Each cloud's own scripts are in its folder `boot/`. Installs no
+It has no value that changes while the host exists: the scripts read such values from the instance's tags or metadata. A
+change of user data would stop the host, or replace it. Each cloud's own scripts are in its folder `boot/`. Installs no
 software: roles do.
 """
 
@@ -30,7 +30,7 @@ def user_data(
         "manage_etc_hosts": True,
         "ssh_pwauth": False,
         "disable_root": True,
-        "ssh_deletekeys": True,  # the image's own keys; the next lines have ours
+        "ssh_deletekeys": True,  # the image's own keys are removed; the next lines add ours
         "ssh_genkeytypes": [],
         "ssh_keys": {"ed25519_private": private_key, "ed25519_public": f"{public_key} {host}"},
         "write_files": [

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Local(NotRented):
-    """Machines on this computer. Imports in methods: most commands need one of them, and none needs Pulumi."""
+    """Machines on this computer. Methods import what they need: most commands call only one, and few need Pulumi."""
 
     whose_machines = "this computer"
     looked_at = "checked the stack file, and this computer's memory and processors"
@@ -53,7 +53,7 @@ class Local(NotRented):
         stack_key_pair(stack)
 
     def remaining(self, stack: str) -> list[str]:
-        """Return what this computer has of a stack's machines, a line each."""
+        """Return a line for each part of a stack's machines on this computer."""
         from infra.clouds.local.orphans import of_stack
 
         return of_stack(stack)
@@ -71,8 +71,8 @@ class Local(NotRented):
         return machine.is_off(stack, host)
 
     def missing_words(self, hosts: str) -> str:
-        """Return what `refresh` says of machines that do not run: their disks are still there."""
-        return f"do not run: {hosts}; `up` starts them, with the disk of each that has one"
+        """Return the line that `refresh` prints about machines that do not run. Most still have their disks."""
+        return f"not running: {hosts}; `up` starts them again, each with its disk if it still has one"
 
 
 CLOUD = Local()

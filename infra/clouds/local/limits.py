@@ -114,7 +114,7 @@ class Groups:
 
 def processes_below(groups: Iterable[Path]) -> list[Process]:
     """Return the running processes of the groups and of all groups inside them; any of these may vanish meanwhile."""
-    # os.walk passes over a folder that is gone, where Path.rglob of Python 3.11 raises.
+    # os.walk skips a folder that was removed meanwhile; Path.rglob of Python 3.11 raises.
     pids = {
         int(pid)
         for group in groups

@@ -129,13 +129,14 @@ def destroy(identity: str) -> None:
 
 
 def destroy_stack(stack: str, *, owner: str | None = None) -> None:
-    """Remove everything that this host has of this checkout's `stack`, with or without a record."""
+    """Remove every part of the machines of this checkout's `stack` from this host, also of machines without a
+    record."""
     for identity in orphans.ids_of_stack(stack, owner=owner) & orphans.everything().keys():
         destroy(identity)
 
 
 def host_record(machine: MachineRecord) -> dict[str, Any]:
-    """Return the machine in the shape of infra.contract.outputs.HostRecord, as JSON takes it."""
+    """Return the machine in the shape of infra.contract.outputs.HostRecord, with values that JSON can hold."""
     return {
         "name": machine.name,
         "address": Network(machine.id, machine.address_index).address,
@@ -216,7 +217,7 @@ def _answers(machine: MachineRecord, deadline_s: float) -> bool:
 def _remove(identity: str) -> None:
     """Stop and remove everything with this id, then check that nothing remains on this host."""
     if machine := _whole(identity):
-        machine.changed(phase="removing")  # an interrupted removal must not look like a machine that is off
+        machine.changed(phase="removing")  # an interrupted removal must not look like a machine that is switched off
     runner().stop(identity)
     Network(identity, 0).down()
     _forget_nspawn(identity)

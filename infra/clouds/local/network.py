@@ -93,7 +93,7 @@ class Network:
         )
 
     def _rules(self) -> str:
-        # Named, deleted and made again in one transaction: the same rules afterwards, whatever was there before.
+        # One transaction declares, deletes and creates the table, so the rules are always the same afterwards.
         return (
             f"table ip {self.table} {{}}\ndelete table ip {self.table}\n"
             f"table ip {self.table} {{\n  chain postrouting {{\n"

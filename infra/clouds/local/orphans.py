@@ -1,4 +1,4 @@
-"""What this host still has of machines, according to the kernel, nftables and the file system. Changes nothing.
+"""Lists the remains of machines on this host, as the kernel, nftables and the file system show them. Changes nothing.
 
 The name of everything that belongs to a machine contains its id: interfaces, namespaces, groups and units `llm-<id>`,
 tables `llm_<id>`, folders. So it is found even without its record.
@@ -22,7 +22,7 @@ _NAMED = re.compile(r"llm[-_]([0-9a-f]{8})$")
 
 
 def everything() -> dict[str, list[str]]:
-    """Return what this host has of all machines, of every checkout: id, and a line for each part."""
+    """Return the parts of all machines on this host, of every checkout: the machine's id, and a line for each part."""
     found: dict[str, list[str]] = defaultdict(list)
     for identity, words in _processes() + _networks() + disk.remains() + _folders() + runner().remains():
         found[identity].append(words)
@@ -30,19 +30,20 @@ def everything() -> dict[str, list[str]]:
 
 
 def of_machine(identity: str) -> list[str]:
-    """Return what this host still has of one machine, a line each."""
+    """Return a line for each part of one machine that this host still has."""
     return everything().get(identity, [])
 
 
 def of_stack(stack: str, *, owner: str | None = None) -> list[str]:
-    """Return what this host still has of the machines of this checkout's `stack`, a line each."""
+    """Return a line for each part of a machine of this checkout's `stack` that this host still has."""
     mine = ids_of_stack(stack, owner=owner)
     return [f"{line} (machine {identity})" for identity, lines in everything().items() if identity in mine
             for line in lines]  # fmt: skip
 
 
 def ids_of_stack(stack: str, *, owner: str | None = None) -> set[str]:
-    """Return the ids of this checkout's machines of `stack`: those with a record, and those they would get."""
+    """Return the ids of this checkout's machines of `stack`: of those with a record, and of all that it could
+    create."""
     owner = owner or str(state_dir().resolve())
     recorded = {each.id for each in record.all_readable() if (each.stack, each.owner) == (stack, owner)}
     names = (record.machine_name(stack, number) for number in range(1, MAX_MACHINES + 1))

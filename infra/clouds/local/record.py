@@ -1,4 +1,4 @@
-"""What this host keeps of each machine: one folder, one record, one lock. Does not know how machines run.
+"""The files that this host keeps for each machine: one folder, one record, one lock. Does not know how machines run.
 
 /var/lib/llm-deploy/machines/<id>/record.json    written before anything else is made, removed after everything else
                                  disk.img        its disk, mounted at root/ (infra/clouds/local/disk.py)
@@ -29,7 +29,7 @@ STORE = Path("/var/lib/llm-deploy/machines")
 
 @dataclass(frozen=True, kw_only=True)
 class MachineRecord:
-    """One machine, from before its first file until after its last."""
+    """One machine. The record exists before the machine's first file and until after its last."""
 
     id: str
     owner: str
@@ -81,7 +81,8 @@ class MachineRecord:
 
 
 def machine_id(owner: str, stack: str, name: str) -> str:
-    """Return the id that this owner's machine always gets, short enough for an interface name (15 characters)."""
+    """Return the id of this owner's machine: always the same, and short enough for an interface name (15
+    characters)."""
     return hashlib.sha256("\0".join((owner, stack, name)).encode()).hexdigest()[:8]
 
 

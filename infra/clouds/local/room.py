@@ -18,7 +18,7 @@ def host_memory_gib() -> float:
 
 
 def more_than_there_is(machine: MachineSpec, *, memory_gib: float, cpus: int) -> Iterator[Problem]:
-    """Yield what is too large: the memory of all machines together, and the processors of one machine.
+    """Yield a problem if all machines together need too much memory, or one machine too many processors.
 
     Machines share processors, so each may use all of them. They cannot share memory.
     """

@@ -139,7 +139,7 @@ class SystemdRunner:
                  f"CPUQuota={machine.cpus:.0%}")  # fmt: skip
 
     def stop(self, identity: str) -> None:
-        """Kill the unit's processes and wait until systemd has forgotten it."""
+        """Kill the unit's processes and wait until systemd no longer lists the unit."""
         if unit(identity) in self._units():
             host.succeeds("systemctl", "kill", "--kill-whom=all", "--signal=SIGKILL", unit(identity))
             host.succeeds("systemctl", "stop", unit(identity))

@@ -21,8 +21,8 @@ def settled_account(config: DeploymentConfig, previous: KnownPlacement | None) -
     """
     stands_in = previous.account if previous is not None else None
     if stands_in is not None and config.account not in (None, stands_in):
-        what = f"{config.account} is not where the stack is: it is in {stands_in}"
-        raise ConfigError(what, where="account", hint="take it down first, or write that account")
+        what = f"the stack is in account {stands_in}, not in {config.account}"
+        raise ConfigError(what, where="account", hint="run `make down` first, or write that account")
     account = login_account(str(config.region))
     _refuse_other(account, stands_in or config.account)
     return account
@@ -36,5 +36,5 @@ def refuse_other_login(placement: Placement) -> None:
 
 def _refuse_other(account: str, wanted: str | None) -> None:
     if wanted not in (None, account):
-        what = f"belong to account {account}, and the stack is in {wanted}"
-        raise UsageError(what, where="AWS credentials", hint="log in to that one, e.g. set AWS_PROFILE")
+        what = f"belong to account {account}, but the stack is in {wanted}"
+        raise UsageError(what, where="AWS credentials", hint="log in to that account, e.g. set AWS_PROFILE")

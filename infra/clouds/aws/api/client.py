@@ -30,7 +30,7 @@ _SESSION_LOCK = threading.Lock()
 CONNECT_S, READ_S, ATTEMPTS = 3, 8, 2
 
 CALL_S = 20.0
-"""The limit of one call, with all its client does: slow name resolution, several addresses, retries."""
+"""Longest time of one call, including slow name resolution, several addresses and retries."""
 
 Answer = TypeVar("Answer")
 
@@ -56,7 +56,7 @@ MISSING_CODES: dict[str, type[DeployError]] = {
 
 def client(service: str, region: str) -> Any:
     """Return a client. Its credentials come from the default chain of the AWS SDK."""
-    with told(), _SESSION_LOCK:  # covers the cache too: else each concurrent thread creates a client, 70 ms each
+    with told(), _SESSION_LOCK:  # also protects the cache: else each concurrent thread creates a client, 70 ms each
         return _client(service, region)
 
 

@@ -43,8 +43,9 @@ HINTS: tuple[Hint, ...] = (
     ),
     (
         re.compile(r"RulesPerSecurityGroupLimitExceeded"),
-        "new rules are created before old ones are deleted; a group takes 60 of each IP version: write fewer ranges,"
-        " run it, then add the others; or ask for a higher quota L-0EA8095F (inbound rules of a security group)",
+        "a security group allows 60 rules of each IP version, and new rules are created before old ones are deleted:"
+        " write fewer ranges, run `up`, then add the others; or ask for a higher quota L-0EA8095F (inbound rules of a"
+        " security group)",
     ),
     (
         re.compile(r"VolumeLimitExceeded|MaxIOPSLimitExceeded"),
@@ -52,7 +53,7 @@ HINTS: tuple[Hint, ...] = (
     ),
     (
         re.compile(r"VolumeModificationRateExceeded"),
-        "AWS changes the size or speed of a volume once in six hours: run it again later, the data stays as it is",
+        "AWS changes the size or speed of a volume only once in six hours: run `up` again later; the data stays",
     ),
     (
         re.compile(r"Client\.(InvalidKMSKey\S*|InternalError)|KMSKeyNotAccessible\S*|The KMS key \S+ is not"),

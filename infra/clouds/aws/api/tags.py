@@ -9,7 +9,7 @@ HOST = "llm-deploy:host"
 ENDS_AT = "llm-deploy:ends-at"
 DATA_VOLUME = "llm-deploy:data-volume"
 KEEP = "llm-deploy:keep"
-"""On resources that `down` keeps because the stack file says so."""
+"""On resources that the stack file tells `down` to keep."""
 
 TAGGED = frozenset(
     {
@@ -47,7 +47,8 @@ def own_tags(stack: str, identity: str) -> dict[str, str]:
 
 
 def with_tags(kind: str, name: str, props: Mapping[str, Any], tags: Mapping[str, str]) -> dict[str, Any]:
-    """Return a resource's inputs with `tags` and a Name added. Its own tags win; types without tags do not change."""
+    """Return a resource's inputs with `tags` and a Name added. Tags that the resource already sets take precedence.
+    Types without tags stay unchanged."""
     if kind not in TAGGED:
         return dict(props)
     everywhere = {"Name": name, **tags}

@@ -111,7 +111,7 @@ def _interface(each: Mapping[str, Any]) -> str:
     if text.startswith("ELB "):
         removes = _deletion_of_balancer(each, text.removeprefix("ELB "))
     elif each.get("RequesterManaged"):
-        removes = "only deleting the service that uses it removes it"
+        removes = "delete the service that uses it, which removes it"
     elif each.get("Attachment", {}).get("InstanceId"):
         removes = f"terminate instance {each['Attachment']['InstanceId']}"
     return f"network interface {identity} ({text or kind}), made by {who}; {removes}"

@@ -63,7 +63,7 @@ def places() -> list[str]:
         return [*sorted(_enabled_regions()), *ALONE]
     except DeniedError as error:
         regions = {*DEFAULT_REGIONS, *regions_of_stacks()}
-        say(f"  ! {error}; searching the {len(regions)} regions that every account has or a stack here names")
+        say(f"  ! {error}; searching the {len(regions)} regions that every account has or a stack here is in")
         return [*sorted(regions), OTHER_REGIONS, *ALONE]
 
 

@@ -101,7 +101,7 @@ def _base(config: DeploymentConfig, previous: KnownPlacement | None, now: dateti
 def _zones(config: DeploymentConfig, previous: KnownPlacement | None) -> tuple[list[str], list[str], dict[str, str]]:
     """Return the zones to try, the zones that the network spans, and an existing network's subnets by zone.
 
-    A stack's own network keeps its subnets, whatever AWS answers: hosts are in them.
+    A stack's own network keeps its subnets even if AWS does not report their zones now, because hosts are in them.
     """
     if config.network.id is not None:
         subnets = existing_subnets(config, previous)

@@ -52,7 +52,7 @@ def findings(config: DeploymentConfig, stack: str, placement: KnownPlacement | N
         lambda: boundary_findings(config),
         lambda: spot_role_findings(config),
         *quota_checks(config, placement),
-        lambda: reading_finding(config, gp3_speed(config).mib_per_s, "more into storage.data_mib_per_s"),
+        lambda: reading_finding(config, gp3_speed(config).mib_per_s, "raise storage.data_mib_per_s"),
         lambda: _price(config),
         lambda: weekly_hours_are_now(config, placement),
     )
@@ -82,7 +82,7 @@ def _region(config: DeploymentConfig, placement: KnownPlacement | None) -> Itera
     except UsageError:
         raise
     except DeployError as error:
-        yield Finding("warning", "region", f"could not be asked: {error.what}", error.hint)
+        yield Finding("warning", "region", f"could not be queried: {error.what}", error.hint)
     else:
         if state is None:
             yield Finding("error", "region", f"AWS has no region {region}", "write one like ap-northeast-2")

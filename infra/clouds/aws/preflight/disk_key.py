@@ -61,7 +61,7 @@ def _scheduled_starts(config: DeploymentConfig, key: str, words: str) -> Iterato
         return
     if not lets_iam_decide(policy):
         what = f"the policy of {words} does not allow IAM policies, so the schedule's role could not start hosts"
-        hint = f"allow the account's root {GRANT} in it, with the condition kms:GrantIsForAWSResource"
+        hint = f"add a statement that allows the account's root {GRANT}, with the condition kms:GrantIsForAWSResource"
         yield Finding("warning", "lifetime.weekly", what, hint)
 
 

@@ -26,11 +26,15 @@ def boundary_findings(config: DeploymentConfig) -> Iterator[Finding]:
 
 
 def spot_role_findings(config: DeploymentConfig) -> Iterator[Finding]:
-    """Yield whether EC2 has its role for spot machines. Without it, the first one takes a rare permission."""
+    """Yield whether EC2 has its role for spot machines. Without it, the first spot machine needs a permission that few
+    people have."""
     if config.machine.market != "spot":
         return
     try:
         call("iam", HOME, "get_role", RoleName=SPOT_ROLE)
     except MissingError:
-        what = f"the role {SPOT_ROLE} is missing; without it, starting a spot machine takes iam:CreateServiceLinkedRole"
-        yield Finding("warning", "machine.market", what, f"ask for {MAKE_SPOT_ROLE}, if you lack that permission")
+        what = (
+            f"the role {SPOT_ROLE} is missing; without it, starting a spot machine needs the permission"
+            " iam:CreateServiceLinkedRole"
+        )
+        yield Finding("warning", "machine.market", what, f"if you lack it, ask an administrator for {MAKE_SPOT_ROLE}")

@@ -45,11 +45,16 @@ def image_troubles(
     if state != "available":
         reason = (image.get("StateReason") or {}).get("Message")
         by_whom = f" by {owner}" if state == "disabled" else f" ({reason})" if reason else ""
-        yield Finding("error", ABOUT, f"{identity} is {state}{by_whom}: no machine starts from it", OTHER)
+        yield Finding("error", ABOUT, f"{identity} is {state}{by_whom}, so no machine starts from it", OTHER)
     if image.get("Platform") == "windows":
         yield Finding("error", ABOUT, f"{identity} is a Windows image", "write an Ubuntu or Debian image")
     if image.get("RootDeviceType", "ebs") != "ebs":
-        yield Finding("error", ABOUT, f"{identity} has its root disk in the instance store", "write one with EBS")
+        yield Finding(
+            "error",
+            ABOUT,
+            f"{identity} has its root disk in the instance store",
+            "write an image with its root disk on EBS",
+        )
     yield from _architecture(image, identity, config)
     least = _root_gib(image)
     if least > config.storage.root_gib:
@@ -60,7 +65,7 @@ def image_troubles(
         what = f"{identity} has been deprecated since {deprecated[:10]}: it works until its owner {owner} removes it"
         yield Finding("warning", ABOUT, what, "write a newer image for the next host")
     if image.get("ImageAllowed") is False:
-        what = f"{identity} is not an allowed AMI of this account, which only audits that now"
+        what = f"{identity} is not one of the account's Allowed AMIs; their list only audits now, so machines start"
         yield Finding("warning", ABOUT, what, "see Allowed AMIs in the EC2 console")
     if any(each.get("ProductCodeType") == "marketplace" for each in image.get("ProductCodes", [])):
         what = f"{identity} is sold on AWS Marketplace: a machine starts only in an account that subscribed to it"

@@ -47,7 +47,7 @@ def _twice_in_a_zone(config: DeploymentConfig, zones: Mapping[str, str]) -> Iter
     for index, subnet in enumerate(config.network.subnets):
         zone = zones.get(subnet)
         if zone is not None and first.setdefault(zone, subnet) != subnet:
-            what = f"{subnet} is in {zone}, as {first[zone]} is: a stack uses one subnet in a zone, the first named"
+            what = f"{subnet} is in {zone}, like {first[zone]}; a stack uses only the first subnet named for a zone"
             hint = "leave it out; an existing stack keeps its subnet"
             yield Finding("warning", f"network.subnets[{index}]", what, hint)
 

@@ -121,7 +121,7 @@ def _compare(region: str, quota: Quota, asked: int, used: int) -> Finding:
     except UsageError:
         raise
     except DeployError as error:
-        return Finding("warning", about, f"could not be asked: {error.what}", error.hint)
+        return Finding("warning", about, f"could not be queried: {error.what}", error.hint)
     what = f"{limit:g} {quota.unit}{remark}, {used} in use, {asked} needed"
     if used + asked <= limit:
         return Finding("ok", about, what)

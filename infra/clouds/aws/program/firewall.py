@@ -78,7 +78,7 @@ class Firewall(pulumi.ComponentResource):
 
 
 def doors(args: FirewallArgs) -> Iterator[Door]:
-    """Yield every opening. Names come from the network, so that a change of one does not replace the others."""
+    """Yield every open port. Names come from the network, so that a change of one does not replace the others."""
     for cidr in args.ssh_cidrs:
         yield Door(f"ssh-{_slug(cidr)}", SSH_PORT, cidr)
     clients = (EVERYWHERE_V4, EVERYWHERE_V6) if args.clients_from_anywhere else args.client_cidrs

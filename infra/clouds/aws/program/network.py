@@ -70,7 +70,8 @@ class Network(pulumi.ComponentResource):
         self.subnet_ids = {}
         for zone in args.zones:
             subnet, tie = self._public_subnet(f"{name}-{zone[-1]}", zone, args.cidr, vpc, table)
-            # Users of the subnet are created after its routes and deleted before: mapped addresses block the gateway.
+            # What uses the subnet is created after its routes and deleted before them: AWS does not detach a gateway
+            # while public addresses are mapped.
             whole = pulumi.Output.all(subnet.id, tie.id, *(way.id for way in ways_out))
             self.subnet_ids[zone] = whole.apply(lambda ids: str(ids[0]))
 
@@ -106,7 +107,7 @@ class Network(pulumi.ComponentResource):
             availability_zone=zone,
             cidr_block=subnet_cidr(cidr, zone),
             ipv6_cidr_block=vpc.ipv6_cidr_block.apply(partial(subnet_ipv6_cidr, zone)),
-            map_public_ip_on_launch=False,  # Hosts have an address that outlives them.
+            map_public_ip_on_launch=False,  # each host gets an address that outlives it
             opts=mine,
         )
         return subnet, aws.ec2.RouteTableAssociation(name, subnet_id=subnet.id, route_table_id=table.id, opts=mine)

@@ -124,8 +124,8 @@ class Node(pulumi.ComponentResource):
             tags={tags.HOST: name, tags.ENDS_AT: args.ends_at, tags.DATA_VOLUME: volume.id},
             opts=pulumi.ResourceOptions(
                 parent=self,
-                delete_before_replace=True,  # Two instances cannot have one interface.
-                # A change of the first boot or of the root disk's key does not replace the host.
+                delete_before_replace=True,  # two instances cannot share an interface
+                # Changed user data or another key for the root disk does not replace the host.
                 ignore_changes=["userData", "rootBlockDevice.kmsKeyId"],
                 # An on-demand machine is stopped to change its type; a one-time spot machine cannot be stopped.
                 replace_on_changes=["instanceType"] if spot else [],

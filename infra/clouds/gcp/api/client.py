@@ -1,4 +1,5 @@
-"""Calls to GCP by this project's commands: Compute through Google's client, other services by REST; errors in words."""
+"""Calls to GCP by this project's commands: Compute through Google's client, other services by REST. Errors are those of
+this project, in plain words."""
 
 import os
 import re
@@ -40,7 +41,7 @@ AGAIN_S = 10.0
 """How long a call is retried while Compute is unavailable; the default of its client is ten minutes."""
 
 CALL_S = 20.0
-"""The limit of one call, with all its client does: slow name resolution, several addresses, retries."""
+"""Longest time of one call, including slow name resolution, several addresses and retries."""
 
 UNAUTHENTICATED, DENIED, MISSING, ERROR = 401, 403, 404, 400
 """HTTP statuses; every status from ERROR on is an error."""

@@ -8,7 +8,7 @@ ID = "llm-deploy-id"
 HOST = "llm-deploy-host"
 FAMILY = "llm-deploy-family"
 KEEP = "llm-deploy-keep"
-"""On resources that `down` keeps because the stack file says so."""
+"""On resources that the stack file tells `down` to keep."""
 
 LABELLED = frozenset(
     {
@@ -27,7 +27,8 @@ def own_labels(stack: str, identity: str) -> dict[str, str]:
 
 
 def with_labels(kind: str, props: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str, Any]:
-    """Return a resource's inputs with `labels` added. Its own labels win; types without labels do not change."""
+    """Return a resource's inputs with `labels` added. Labels that the resource already sets take precedence. Types
+    without labels stay unchanged."""
     if kind not in LABELLED:
         return dict(props)
     labelled = {**props, "labels": {**labels, **(props.get("labels") or {})}}

@@ -39,7 +39,7 @@ def quota_refusal(message: str, where: str, project: str | None) -> QuotaProject
         what = f"this login lacks {USE_PERMISSION} on project {named}"
         hint = f"ask for {USE_ROLE}, or name a project that you may use: `{SET_COMMAND.format('PROJECT')}`"
     elif MISSES_PROJECT.search(message):
-        what = "this login has no quota project, which the call needs"
+        what = "the call needs a quota project, and this login has none"
         hint = f"run `{SET_COMMAND.format(named)}`"
     else:
         return None

@@ -25,7 +25,7 @@ OBJECTS_AT_ONCE, DELETES_AT_ONCE = 200, 8
 """How many objects of a bucket are removed between two checks of the time, and how many in parallel."""
 
 STOPPED = ("STOPPED", "TERMINATED", "SUSPENDED")
-STOPPED_NOTE = "stopped; GCP ends only what runs, so its disks and address cost until `up` or `down`"
+STOPPED_NOTE = "stopped; GCP ends only running hosts, so its disks and address cost money until `up` or `down`"
 """For an instance that somebody stopped outside this project, or that powered itself off."""
 
 

@@ -47,8 +47,8 @@ def candidates(
     """Return the candidates to try, best first. Raises ConfigError if there is none."""
     project, region = str(config.project), str(config.region)
     if previous is not None and previous.project != project:
-        what = f"{project} is not where the stack is: it is in {previous.project}"
-        raise ConfigError(what, where="project", hint="take it down first, or write that project")
+        what = f"the stack is in project {previous.project}, not in {project}"
+        raise ConfigError(what, where="project", hint="run `make down` first, or write that project")
     refuse_move(config, previous)
     types = (str(config.machine.type), *config.machine.fallbacks)
     states = _zones(config, previous)

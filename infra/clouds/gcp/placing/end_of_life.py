@@ -39,8 +39,8 @@ def refuse_short_life(config: DeploymentConfig, placement: Placement, now: datet
     """Raise ConfigError if new hosts would end before they can serve, or have already ended."""
     ends_at = end_of_life(config, placement)
     if now <= placement.began_at and ends_at - now < SHORTEST_LIFE:
-        what = f"the hosts would end at {ends_at:%Y-%m-%d %H:%M} UTC, before they stop for the last time"
-        hint = "write more ttl_hours, so that they start once more, or run `up` within the weekly hours"
+        what = f"GCP would delete the hosts at {ends_at:%Y-%m-%d %H:%M} UTC, shortly before their last weekly stop"
+        hint = "raise ttl_hours, so that the hosts start once more, or run `up` within the weekly hours"
         raise ConfigError(what, where="lifetime", hint=hint)
 
 

@@ -9,7 +9,7 @@ from infra.contract.stack_placement import Placement
 
 
 def without_stops(places: list[Place], previous: Placement) -> list[Place]:
-    """Return the places without those for which the plugin would stop a host with local SSDs, which fails half-way.
+    """Return `places` without those for which the plugin would stop a host with local SSDs. It would fail half-way.
 
     A type of another family stays in the list, because it replaces the host. Raises ConfigError if no place remains.
     """
@@ -21,8 +21,10 @@ def without_stops(places: list[Place], previous: Placement) -> list[Place]:
         return places
     kept = [(zone, each) for zone, each in places if _is_free(before, each)]
     if not kept:
-        what = f"{places[0][1]}: the host is {before}, whose local SSDs keep GCP from stopping it to change its type"
-        hint = f"write {before}, a type of another family, or take the stack down first"
+        what = (
+            f"{places[0][1]}: the host is {before} with local SSDs, and GCP cannot stop such a host to change its type"
+        )
+        hint = f"write {before} or a type of another family, or run `make down` first"
         raise ConfigError(what, where="machine.type", hint=hint)
     return kept
 

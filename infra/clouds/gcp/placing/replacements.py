@@ -60,8 +60,10 @@ def keeping_disks(places: list[Place], config: DeploymentConfig, placement: Know
     if not kept:
         (zone, machine_type), *_others = places
         disk = there[zone]
-        what = f"{machine_type} needs {disk_type(machine_type)}, and {disk.name} is {disk.type}, which cannot change"
-        hint = f"write a type with {disk.type}, or take the stack down first"
+        what = (
+            f"{machine_type} needs {disk_type(machine_type)}, but {disk.name} is {disk.type} and cannot change its type"
+        )
+        hint = f"write a machine type that supports {disk.type}, or run `make down` first"
         raise ConfigError(what, where="machine.type", hint=hint)
     return kept
 
@@ -99,7 +101,7 @@ def _refuse_smaller(config: DeploymentConfig, disks: list[DataDisk]) -> None:
     for disk in disks:
         if disk.size_gib > wanted:
             what = f"{wanted} GiB is less than the {disk.size_gib} of {disk.name}, and a disk cannot shrink"
-            hint = f"write at least {disk.size_gib}, or take the stack down first"
+            hint = f"write at least {disk.size_gib}, or run `make down` first"
             raise ConfigError(what, where="storage.data_gib", hint=hint)
 
 

@@ -45,7 +45,9 @@ SCHEDULE_ROLES = (SCHEDULE_ROLE, "roles/compute.admin", "roles/editor", "roles/o
 PREDEFINED = "roles/"
 """Prefix of Google's predefined roles. Roles of a project or an organisation may have any permission."""
 
-OTHERS_FIRST = f"it comes before the stack's own rules ({priorities.DENY}): have it narrowed, or leave network.id out"
+OTHERS_FIRST = (
+    f"it comes before the stack's own rules ({priorities.DENY}): ask its owner to narrow it, or leave network.id out"
+)
 
 CURRENCY = "USD"
 """Currency of the budgets; the API accepts only the currency of the billing account."""
@@ -76,7 +78,7 @@ def _checks(config: DeploymentConfig, stack: str, placement: KnownPlacement | No
         (PROJECTS_API, lambda: policy_findings(config, stack, placement)),
         (BILLING_API, lambda: _budget(config)),
         (COMPUTE_API, lambda: quota_findings(config, placement)),
-        ("", lambda: reading_finding(config, mib_per_s(config, data_gib(config)), "a larger storage.data_gib")),
+        ("", lambda: reading_finding(config, mib_per_s(config, data_gib(config)), "raise storage.data_gib")),
         ("", lambda: price_finding(config)),
         ("", lambda: weekly_hours_are_now(config, placement)),
     ]
@@ -115,7 +117,7 @@ def _apis(config: DeploymentConfig) -> Iterator[Finding]:
         except UsageError:
             raise
         except DeployError as error:
-            yield Finding("warning", f"{ABOUT_API}{name}", f"could not be asked: {error.what}", error.hint)
+            yield Finding("warning", f"{ABOUT_API}{name}", f"could not be queried: {error.what}", error.hint)
             continue
         if state == "ENABLED":
             yield Finding("ok", f"{ABOUT_API}{name}", "is enabled")
@@ -173,7 +175,7 @@ def _schedule(config: DeploymentConfig) -> Iterator[Finding]:
     own = [role for role in roles if not role.startswith(PREDEFINED)]
     if own:
         what = f"could not check whether {', '.join(own)} lets {agent} start and stop instances"
-        hint = "let the role have compute.instances.start and compute.instances.stop"
+        hint = "add compute.instances.start and compute.instances.stop to the role"
         yield Finding("warning", "lifetime.weekly", what, hint)
         return
     hint = f"gcloud projects add-iam-policy-binding {config.project} --member {agent} --role {SCHEDULE_ROLE}"
@@ -196,5 +198,5 @@ def _budget(config: DeploymentConfig) -> Iterator[Finding]:
         what = f"GCP does not say in which currency {budget.billing_account} is charged; a budget must be in {CURRENCY}"
         yield Finding("warning", "lifetime.budget", what, "look it up in the console, under Billing")
         return
-    what = f"{budget.billing_account} is charged in {currency}, and takes no budget in {CURRENCY}"
+    what = f"{budget.billing_account} is charged in {currency}, and accepts no budget in {CURRENCY}"
     yield Finding("error", "lifetime.budget", what, "leave it out, and set one in the console")

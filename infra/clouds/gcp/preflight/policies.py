@@ -63,12 +63,12 @@ def policy_findings(config: DeploymentConfig, stack: str, placement: KnownPlacem
             yield Finding(level, about, constraint.refuses, f"ask its administrator for an exception for {where}")
         elif verdict == "unknown":
             what = f"may refuse what the stack makes: {constraint.refuses}"
-            yield Finding("warning", about, what, f"ask its administrator whether it holds for {where}")
+            yield Finding("warning", about, what, f"ask its administrator whether it applies to {where}")
     if unasked:
-        what = f"could not be asked ({', '.join(unasked)}): {PERMISSION} is missing"
+        what = f"could not be read ({', '.join(unasked)}): the permission {PERMISSION} is missing"
         yield Finding("warning", "organisation policies", what, f"ask for {ROLE}, or ask who has it")
     else:
-        yield Finding("ok", "organisation policies", f"{len(wanted)} were asked for")
+        yield Finding("ok", "organisation policies", f"{len(wanted)} were read")
 
 
 def judge(constraint: Constraint, policy: Mapping[str, Any]) -> Verdict:
@@ -99,17 +99,19 @@ def _constraints(config: DeploymentConfig, stack: str, placement: KnownPlacement
     """Yield the constraints that concern a stack."""
     yield Constraint(
         "compute.requireOsLogin",
-        "it enforces OS Login, with which hosts ignore the SSH key of the stack, and GCP refuses hosts without it",
+        "it enforces OS Login: hosts with it ignore the SSH key of the stack, and GCP refuses hosts without it",
     )
     machines = [find_machine("gcp", each) for each in (str(config.machine.type), *config.machine.fallbacks)]
     if any(each is not None and not secure_boot(each) for each in machines):
         yield Constraint(
             "compute.requireShieldedVm",
-            "it wants secure boot, under which the NVIDIA driver does not load, so that hosts with a GPU are without",
+            "it requires secure boot, which hosts with a GPU cannot have: the NVIDIA driver does not load under it",
         )
     yield Constraint("iam.disableServiceAccountCreation", "it refuses the service account that hosts get")
     if config.network.id is None:
-        yield Constraint("compute.disableVpcExternalIpv6", "it refuses the IPv6 of the network that is made")
+        yield Constraint(
+            "compute.disableVpcExternalIpv6", "it refuses IPv6 addresses, which the stack's new network has"
+        )
     names = _instances(config, stack, placement)
     yield Constraint(
         "compute.vmExternalIpAccess", "it refuses hosts an external address", lambda entry: _names_host(entry, names)
@@ -123,13 +125,16 @@ def _constraints(config: DeploymentConfig, stack: str, placement: KnownPlacement
     )
     yield Constraint(
         "iam.allowedPolicyMemberDomains",
-        "it refuses every new member, also the service account of the hosts",
+        "it refuses every new member, including the service account of the hosts",
         lambda _customer: True,  # a project's own account counts as its organisation's
     )
     services = ["compute.googleapis.com", *(["storage.googleapis.com"] if config.storage.bucket else [])]
     for name, refuses in (
         ("gcp.restrictServiceUsage", "it refuses the use of"),
-        ("gcp.restrictNonCmekServices", "it wants keys of a customer's own, which are not given here, for"),
+        (
+            "gcp.restrictNonCmekServices",
+            "it requires customer-managed encryption keys (CMEK), which this project does not set, for",
+        ),
     ):
         yield Constraint(
             name, f"{refuses} {' and '.join(services)}", lambda entry: entry.removeprefix("is:") in services

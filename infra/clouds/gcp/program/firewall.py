@@ -74,7 +74,7 @@ class Firewall(pulumi.ComponentResource):
 
 
 def doors(args: FirewallArgs) -> Iterator[Door]:
-    """Yield every opening."""
+    """Yield every open port."""
     clients = EVERYWHERE if args.clients_from_anywhere else args.client_cidrs
     for name, port, cidrs in (("ssh", SSH_PORT, args.ssh_cidrs), ("web", args.gateway_port, clients)):
         for version, is_ipv6 in (("v4", False), ("v6", True)):

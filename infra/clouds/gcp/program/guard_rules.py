@@ -32,7 +32,7 @@ def ends_by_itself(kind: str, props: Props) -> Iterator[str]:
     if kind == INSTANCE and not scheduling.get("terminationTime"):
         yield "an end of life: write scheduling.terminationTime"
     if kind == INSTANCE and scheduling.get("instanceTerminationAction") != "DELETE":
-        yield "an end of life without disks that stay: write scheduling.instanceTerminationAction DELETE"
+        yield "no disks after the end of life: write scheduling.instanceTerminationAction DELETE"
 
 
 def keys_are_ours(kind: str, props: Props) -> Iterator[str]:
@@ -57,11 +57,11 @@ def identity_is_small(kind: str, props: Props) -> Iterator[str]:
         account = props.get("serviceAccount") or {}
         email = account.get("email")
         if not email or (isinstance(email, str) and email.endswith(DEFAULT_ACCOUNT)):
-            yield "an own service account: the project's default one may edit everything"
+            yield "a service account of its own: the project's default one may edit everything"
         if WIDE_SCOPE in (account.get("scopes") or []):
-            yield "least scopes: cloud-platform is all of them"
+            yield "least scopes: cloud-platform includes all of them"
     if kind.startswith("gcp:projects/iAM") and props.get("role") in WIDE_ROLES:
-        yield f"least roles: {props['role']} is for all of the project"
+        yield f"least roles: {props['role']} applies to the whole project"
 
 
 def labelled(kind: str, props: Props) -> Iterator[str]:
@@ -73,7 +73,7 @@ def labelled(kind: str, props: Props) -> Iterator[str]:
 def others_stay_reachable(kind: str, props: Props) -> Iterator[str]:
     """A firewall rule applies to the stack's machines only: an existing network has other machines too."""
     if kind == FIREWALL and not props.get("targetServiceAccounts"):
-        yield "others' machines left alone: write targetServiceAccounts, as a rule without holds for all of a network"
+        yield "others' machines left alone: write targetServiceAccounts; a rule without it is for all machines"
 
 
 def no_public_bucket(kind: str, props: Props) -> Iterator[str]:

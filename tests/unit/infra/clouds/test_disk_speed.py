@@ -12,7 +12,7 @@ from infra.clouds.stack_price import stack_price
 from infra.config import DeploymentConfig, parse_deployment
 from tests.engine.aws_stacks import stack_value
 
-FASTER = "more into storage.data_mib_per_s"
+FASTER = "raise storage.data_mib_per_s"
 
 
 def config(repo: str, ready_timeout_s: int = 900, machine: str = "p4d.24xlarge", **storage: Any) -> DeploymentConfig:
@@ -59,7 +59,7 @@ def test_preflight_reports_how_long_reading_takes() -> None:
     (slow,) = reading_finding(config("example/Llama-70B", 100), 1000, FASTER)
     assert (slow.level, slow.hint) == (
         "warning",
-        "write serving.ready_timeout_s: 300, or more into storage.data_mib_per_s",
+        "write serving.ready_timeout_s: 300, or raise storage.data_mib_per_s",
     )
     assert list(reading_finding(config("example/mystery"), 125, FASTER)) == []
 

@@ -148,11 +148,11 @@ BROKEN = [
         id="gcp serial console",
     ),
     pytest.param(GCP_INSTANCE, GCP_HOST | {"shieldedInstanceConfig": {}}, "shielded", id="gcp not shielded"),
-    pytest.param(GCP_INSTANCE, GCP_HOST | {"serviceAccount": {}}, "an own service account", id="gcp no account"),
+    pytest.param(GCP_INSTANCE, GCP_HOST | {"serviceAccount": {}}, "a service account of its own", id="gcp no account"),
     pytest.param(
         GCP_INSTANCE,
         GCP_HOST | {"serviceAccount": {"email": "1-compute@developer.gserviceaccount.com"}},
-        "an own service account",
+        "a service account of its own",
         id="gcp default account",
     ),
     pytest.param(

@@ -96,7 +96,7 @@ def test_resources_whose_removal_hangs_share_one_deadline() -> None:
     resources = [CloudResource("disk", f"disk-{number}", "here", "prod", "0123abcd") for number in range(30)]
     kinds = [ResourceKind("disk", lambda _place, _placement: iter(resources), hang)]
 
-    with pytest.raises(DeployError, match="not gone after 60 s") as raised:
+    with pytest.raises(DeployError, match="resources still exist after 60 s") as raised:
         remove_until_gone(resources, kinds, set, deadline_s=60, clock=lambda: now[0], sleep=lambda _s: None)
 
     assert now[0] == 60

@@ -27,7 +27,7 @@ def test_names_a_host_that_never_ends_and_its_last_state() -> None:
     clock = Clock()
     states = iter(["stopping", *["shutting-down"] * 1000])
 
-    with pytest.raises(DeployError, match=f"i-1 is shutting-down after {END_S:.0f} s; run it again later"):
+    with pytest.raises(DeployError, match=f"i-1 is shutting-down after {END_S:.0f} s; run the command again later"):
         wait_for_ends(lambda: [f"i-1 is {next(states)}"], cloud="A cloud", clock=clock, sleep=clock.sleep)
     assert clock.now_s >= END_S
 

@@ -279,7 +279,7 @@ def test_down_lists_kinds_it_could_not_query_and_keeps_the_stack_folder(
     assert not key.exists()
 
 
-@pytest.mark.parametrize("error", [DeployError("not gone after 60 s"), HostError("no answer")])
+@pytest.mark.parametrize("error", [DeployError("resources still exist after 60 s"), HostError("no answer")])
 def test_a_failed_recovery_does_not_stop_the_destroy(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: DeployError
 ) -> None:

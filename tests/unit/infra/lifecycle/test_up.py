@@ -351,7 +351,7 @@ def test_up_may_use_another_region_if_the_first_up_got_no_machine(
     engine = Engine(stock={"a"})
 
     if exists:
-        with pytest.raises(ConfigError, match="is not where the stack is: it is in far-1"):
+        with pytest.raises(ConfigError, match="the stack is in far-1, not in "):
             up(engine)
         assert engine.asked == []
         return

@@ -156,7 +156,7 @@ def test_an_existing_stack_stays_whatever_the_cloud_answers(
 def test_only_other_zones_in_the_file_move_an_existing_stack(keep: list[str]) -> None:
     asked = config(zones=[A, C], storage={"keep_on_down": keep})
     if keep:
-        told = rf"zones: {A}, {C}: the data volume is in {B}, and storage.keep_on_down keeps it; add {B}, or take"
+        told = rf"zones: {A}, {C}: the data volume is in {B}, and storage.keep_on_down keeps it; add {B}; or remove"
         with pytest.raises(ConfigError, match=told):
             candidates.candidates(asked, placement(zone=B), NOW)
     else:
@@ -229,7 +229,7 @@ def test_a_type_that_the_zone_of_the_data_volume_lacks_is_refused() -> None:
 
 def test_a_stack_does_not_move_to_another_region() -> None:
     """It used the image of the old region, and the resources in that region were forgotten."""
-    with pytest.raises(ConfigError, match=r"region: ap-northeast-2 is not where the stack is: it is in us-east-1;"):
+    with pytest.raises(ConfigError, match=r"region: the stack is in us-east-1, not in ap-northeast-2;"):
         candidates.candidates(config(), placement(region="us-east-1"), NOW)
 
 
@@ -243,9 +243,9 @@ def test_a_stack_belongs_to_the_account_of_its_first_login() -> None:
 @pytest.mark.parametrize(
     ("settings", "changes", "error", "told"),
     [
-        ({}, {"account": OTHER}, UsageError, f"belong to account {MINE}, and the stack is in {OTHER}; log in to"),
-        ({"account": OTHER}, {"account": None}, UsageError, f"belong to account {MINE}, and the stack is in {OTHER}"),
-        ({"account": OTHER}, {}, ConfigError, f"account: {OTHER} is not where the stack is: it is in {MINE}"),
+        ({}, {"account": OTHER}, UsageError, f"belong to account {MINE}, but the stack is in {OTHER}; log in to"),
+        ({"account": OTHER}, {"account": None}, UsageError, f"belong to account {MINE}, but the stack is in {OTHER}"),
+        ({"account": OTHER}, {}, ConfigError, f"account: the stack is in account {MINE}, not in {OTHER}"),
     ],
     ids=["of the placement", "of the file", "file against placement"],
 )

@@ -143,7 +143,7 @@ def test_a_failed_removal_is_reported_with_the_answer_of_aws(monkeypatch: pytest
     monkeypatch.setattr("infra.clouds.aws.orphans.resource_kinds.call", call)
     now = iter(range(0, 1000, 100))
 
-    with pytest.raises(DeployError, match="not gone after 240 s") as caught:
+    with pytest.raises(DeployError, match="resources still exist after 240 s") as caught:
         remove_resources(find_resources(REGION, MINE), clock=lambda: float(next(now)), sleep=lambda _s: None)
 
     assert "VolumeInUse: attached" in caught.value.detail
@@ -302,7 +302,7 @@ def test_resources_of_others_in_our_network_are_named_and_stay(monkeypatch: pyte
     monkeypatch.setattr(resource_kinds, "call", refusing)
     now = itertools.count(step=20)
 
-    with pytest.raises(DeployError, match="not gone") as caught:
+    with pytest.raises(DeployError, match="resources still exist") as caught:
         remove_resources(find_resources(REGION, MINE), clock=lambda: float(next(now)), sleep=lambda _s: None)
 
     told = caught.value.detail
@@ -552,7 +552,7 @@ def test_a_login_to_another_account_is_refused(ask: Callable[[Cloud, Placement],
         == [f"volume {identity} in {REGION}, 20 GiB (stack prod)"]
     )
 
-    with pytest.raises(UsageError, match="belong to account 123456789012, and the stack is in 999999999999"):
+    with pytest.raises(UsageError, match="belong to account 123456789012, but the stack is in 999999999999"):
         ask(CLOUD, LEASE.model_copy(update={"account": "999999999999"}))
 
 
@@ -609,7 +609,7 @@ def test_a_bucket_is_emptied_in_few_calls_and_within_the_time_limit(monkeypatch:
     monkeypatch.setattr(resource_kinds, "OBJECTS_AT_ONCE", 2)
     now, resources = iter(range(0, 10000, 100)), find_resources(REGION, MINE)
 
-    with pytest.raises(DeployError, match="not gone after 240 s"):
+    with pytest.raises(DeployError, match="resources still exist after 240 s"):
         remove_resources(resources, clock=lambda: float(next(now)), sleep=lambda _s: None)
     assert client("s3").list_object_versions(Bucket=name)["Versions"], "the time was over before all was gone"
 
@@ -627,7 +627,7 @@ def test_an_object_that_may_not_be_removed_is_reported(monkeypatch: pytest.Monke
     )
     now = iter(range(0, 10000, 100))
 
-    with pytest.raises(DeployError, match="not gone") as caught:
+    with pytest.raises(DeployError, match="resources still exist") as caught:
         remove_resources(find_in("bucket"), clock=lambda: float(next(now)), sleep=lambda _s: None)
     assert f"llm-prod-{MINE}/models/a: AccessDenied: no" in caught.value.detail
 

@@ -151,12 +151,12 @@ def test_a_disk_cannot_shrink(gcp: Gcp, placement: KnownPlacement) -> None:
 
 
 def test_a_stack_does_not_move_to_another_project(placement: KnownPlacement) -> None:
-    with pytest.raises(ConfigError, match="project: another-project is not where the stack is"):
+    with pytest.raises(ConfigError, match="project: the stack is in project my-project-123456, not in another-project"):
         candidates(config(project="another-project"), placement, NOW)
 
 
 def test_a_stack_does_not_move_to_another_region(placement: KnownPlacement) -> None:
-    with pytest.raises(ConfigError, match=r"region: .* is not where the stack is: it is in us-east1; take it down"):
+    with pytest.raises(ConfigError, match=r"region: the stack is in us-east1, not in .*; run `make down`"):
         candidates(config(), placement.model_copy(update={"region": "us-east1"}), NOW)
 
 

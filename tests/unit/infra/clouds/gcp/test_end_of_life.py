@@ -64,7 +64,7 @@ def test_a_host_ends_while_it_runs(weekly: Any, began_at: str, ttl_hours: float,
 )
 def test_no_host_is_made_shortly_before_its_last_stop(begun: str, refused: bool) -> None:
     """It ended while it was provisioned, or was never deleted: GCP deletes only running hosts."""
-    told = r"lifetime: the hosts would end at 2026-11-20 10:55 UTC, before they stop for the last time; write more"
+    told = r"lifetime: GCP would delete the hosts at 2026-11-20 10:55 UTC, shortly before their last weekly stop; raise"
     with pytest.raises(ConfigError, match=told) if refused else nullcontext():
         refuse_short_life(config(24, OFFICE), placement(begun), datetime.fromisoformat(begun))
 

@@ -4,7 +4,7 @@ import pytest
 
 from infra.clouds.gcp.api.hints import hint_for
 
-AGAIN, REMOVES = "run it again, and it continues", "it first removes the orphans"
+AGAIN, REMOVES = "run the command again; it continues", "it first removes the orphans"
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ def test_a_change_that_would_stop_the_host_is_refused(gcp: Gcp) -> None:
     """The plugin stops the host to change its type, which GCP refuses: `up` failed half-way."""
     make_stack(gcp, MINE)
 
-    with pytest.raises(ConfigError, match=r"machine.type: a2-ultragpu-2g: the host is a2-ultragpu-1g, whose"):
+    with pytest.raises(ConfigError, match=r"machine.type: a2-ultragpu-2g: the host is a2-ultragpu-1g with local"):
         without_stops([(ZONE, "a2-ultragpu-2g")], ULTRA)
 
 

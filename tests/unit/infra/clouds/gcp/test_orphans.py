@@ -64,7 +64,7 @@ def test_a_stopped_host_is_reported_with_its_cost(gcp: Gcp) -> None:
 
     (line,) = [str(resource) for resource in find_resources(PROJECT) if resource.kind == "instance"]
 
-    assert line.startswith(f"instance {path} in {ZONE} (stack prod): stopped; GCP ends only what runs")
+    assert line.startswith(f"instance {path} in {ZONE} (stack prod): stopped; GCP ends only running hosts")
 
 
 def test_a_failed_removal_is_reported_with_the_answer_of_gcp(gcp: Gcp) -> None:
@@ -72,7 +72,7 @@ def test_a_failed_removal_is_reported_with_the_answer_of_gcp(gcp: Gcp) -> None:
     gcp.store.settings = Settings(refused={"disks.delete": "forbidden"})
     now = itertools.count(step=100)
 
-    with pytest.raises(DeployError, match="not gone after 240 s") as caught:
+    with pytest.raises(DeployError, match="resources still exist after 240 s") as caught:
         remove_resources(find_resources(PROJECT, MINE), clock=lambda: float(next(now)), sleep=no_sleep)
 
     assert "disks.delete is refused" in caught.value.detail
@@ -96,7 +96,7 @@ def test_a_removal_that_always_fails_is_reported_with_the_error_of_its_operation
     gcp.store.settings = Settings(failing={"disks.delete": 1000})
     now = itertools.count(step=10)
 
-    with pytest.raises(DeployError, match="not gone after 240 s") as caught:
+    with pytest.raises(DeployError, match="resources still exist after 240 s") as caught:
         remove_resources(find_resources(PROJECT, MINE), clock=lambda: float(next(now)), sleep=no_sleep)
 
     assert "Internal error. Please try again." in caught.value.detail
@@ -196,7 +196,7 @@ def test_resources_of_others_in_our_network_are_named_and_stay(gcp: Gcp) -> None
     gcp.insert(rule, {"network": network, "description": "of a cluster"}, "Firewall")
     now = itertools.count(step=20)
 
-    with pytest.raises(DeployError, match="not gone") as caught:
+    with pytest.raises(DeployError, match="resources still exist") as caught:
         remove_resources(find_resources(PROJECT, MINE), clock=lambda: float(next(now)), sleep=no_sleep)
 
     told = "in it: firewall rule gke-front-1 (made by GKE); `gcloud compute firewall-rules delete gke-front-1 --project"

@@ -31,8 +31,8 @@ def test_a_machine_that_needs_other_disks_is_refused(gcp: Gcp) -> None:
         keeping_disks([A3], config(), LEASE)
 
     assert str(refused.value) == (
-        f"machine.type: a3-highgpu-8g needs hyperdisk-balanced, and llm-prod-{MINE}-1-data is pd-balanced, which cannot"
-        " change; write a type with pd-balanced, or take the stack down first"
+        f"machine.type: a3-highgpu-8g needs hyperdisk-balanced, but llm-prod-{MINE}-1-data is pd-balanced and cannot"
+        " change its type; write a machine type that supports pd-balanced, or run `make down` first"
     )
 
 

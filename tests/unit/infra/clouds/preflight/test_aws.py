@@ -76,7 +76,7 @@ def test_a_key_without_its_public_half_is_reported(look: Look, tmp_path: Path) -
     ("changes", "told"),
     [
         ({"account": "999999999999"}, "login: arn:aws:iam::123456789012:user/kim is not in account 999999999999"),
-        ({"region": "us-east-1"}, "region: ap-northeast-2 is not where the stack is: it is in us-east-1"),
+        ({"region": "us-east-1"}, "region: the stack is in us-east-1, not in ap-northeast-2"),
     ],
     ids=["account", "region"],
 )
@@ -103,7 +103,7 @@ def test_a_denied_check_is_a_warning_and_the_others_run(look: Look) -> None:
     found = look(answers, {"L-DB2E81BA": 0.0}, machine="type: g5.xlarge")
 
     (warning,) = wrong(found, "warning")
-    assert warning.startswith("AWS DescribeImages: could not be asked: is not allowed")
+    assert warning.startswith("AWS DescribeImages: could not be queried: is not allowed")
     assert len(wrong(found)) == 1
 
 
@@ -113,7 +113,7 @@ def test_a_bucket_that_only_hosts_may_read_is_a_warning(look: Look) -> None:
 
     assert wrong(found) == []
     (warning,) = wrong(found, "warning")
-    assert warning.startswith("AWS HeadBucket: could not be asked: is not allowed")
+    assert warning.startswith("AWS HeadBucket: could not be queried: is not allowed")
     assert "s3:ListBucket" in warning
 
 

@@ -58,7 +58,7 @@ def test_a_customer_s_default_key_is_checked_too(look: Look) -> None:
             {"Policy": json.dumps(policy(Principal={"AWS": "arn:aws:iam::123456789012:user/kim"}))},
             [
                 f"lifetime.weekly: the policy of {KEY} does not allow IAM policies, so the schedule's role could "
-                "not start hosts; allow the account's root kms:CreateGrant in it, "
+                "not start hosts; add a statement that allows the account's root kms:CreateGrant, "
                 "with the condition kms:GrantIsForAWSResource"
             ],
             id="to one person",
@@ -127,11 +127,11 @@ def test_a_missing_role_for_spot_machines_is_reported_with_its_command(look: Loo
         ("is not authorized to perform: iam:PassRole on resource", "docs/aws.md"),
         ("Client.InternalError: Client error on launch", "storage.kms_key"),
         ("Value (llm-a-0123abcd-host) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile "
-         "name", "run it again, and it continues"),
-        ("api error InvalidInstanceID.NotFound: The instance ID 'i-1' does not exist", "run it again, and it"),
-        ("api error InvalidGroup.NotFound: The security group 'sg-1' does not exist", "run it again, and it continues"),
+         "name", "run the command again; it continues"),
+        ("api error InvalidInstanceID.NotFound: The instance ID 'i-1' does not exist", "run the command again; it"),
+        ("api error InvalidGroup.NotFound: The security group 'sg-1' does not exist", "run the command again; it"),
         ("ValidationException: The execution role you provide must allow AWS EventBridge Scheduler to assume the role.",
-         "run it again, and it continues"),
+         "run the command again; it continues"),
         ("EntityAlreadyExists: Role with name llm-a-0123abcd-host already exists.", "it first removes the orphans"),
         ("InvalidKeyPair.Duplicate: The keypair already exists", "it first removes the orphans"),
         ("InvalidNetworkInterface.InUse: Interface: [eni-1] in use.", "it first removes the orphans"),

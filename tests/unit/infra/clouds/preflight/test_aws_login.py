@@ -100,7 +100,7 @@ def test_a_denied_list_of_regions_stops_nothing(look: Look) -> None:
 
     assert wrong(found) == []
     assert wrong(found, "warning") == [
-        "region: could not be asked: is not allowed (no); ask for ec2:DescribeRegions, or use another login"
+        "region: could not be queried: is not allowed (no); ask for ec2:DescribeRegions, or use another login"
     ]
     assert len(found) > len(wrong(found, "warning")) + 5
 
@@ -118,7 +118,7 @@ def test_a_page_of_html_in_place_of_an_answer_is_a_warning(look: Look) -> None:
 
     assert wrong(found) == []
     assert wrong(found, "warning") == [
-        "AWS ec2: could not be asked: got an answer that is not from AWS, perhaps an HTML page; check for a "
+        "AWS ec2: could not be queried: got an answer that is not from AWS, perhaps an HTML page; check for a "
         "proxy, then try again"
     ]
 

@@ -33,7 +33,7 @@ def test_a_second_subnet_of_a_zone_is_reported_as_unused(look: Look) -> None:
     found = look(answers, network__id=VPC, network__subnets=[SUBNET, second], zones=[A])
 
     line, *_others = [str(each) for each in found if each.about == "network.subnets[1]"]
-    assert line.startswith(f"network.subnets[1]: {second} is in {A}, as {SUBNET} is: a stack uses one subnet in a zone")
+    assert line.startswith(f"network.subnets[1]: {second} is in {A}, like {SUBNET}; a stack uses only the first")
 
 
 @pytest.mark.parametrize(

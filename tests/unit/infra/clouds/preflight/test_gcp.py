@@ -153,7 +153,7 @@ POLICY_RULE = {
     "match": {"srcIpRanges": ["10.0.0.0/8"], "layer4Configs": [{"ipProtocol": "all"}]},
 }  # fmt: skip
 OWN_RULE = POLICY_RULE | {"targetServiceAccounts": ["somebody@p"]}
-FIRST = "it comes before the stack's own rules (910): have it narrowed, or leave network.id out"
+FIRST = "it comes before the stack's own rules (910): ask its owner to narrow it, or leave network.id out"
 
 
 @pytest.mark.parametrize(
@@ -275,7 +275,7 @@ def test_hyperdisk_does_not_count_among_other_disks(machine: str, counts: bool) 
         ({}, "ok", "lifetime.budget: 012345-6789AB-CDEF01 is charged in USD"),
         (
             {"currency": "KRW"}, "error",
-            "lifetime.budget: 012345-6789AB-CDEF01 is charged in KRW, and takes no budget in USD; leave it out, and "
+            "lifetime.budget: 012345-6789AB-CDEF01 is charged in KRW, and accepts no budget in USD; leave it out, and "
             "set one in the console",
         ),
         (

@@ -65,13 +65,13 @@ WRONG = [
     ),
     pytest.param(
         {"answers": {"describe_images": image(State="disabled")}},
-        "machine.image: ami-0a24040000000000a is disabled by 099720109477: no machine starts from it; write another "
+        "machine.image: ami-0a24040000000000a is disabled by 099720109477, so no machine starts from it; write another "
         "image",
         id="image disabled",
     ),
     pytest.param(
         {"answers": {"describe_images": image(State="failed", StateReason={"Message": "snapshot gone"})}},
-        "machine.image: ami-0a24040000000000a is failed (snapshot gone): no machine starts from it; write another "
+        "machine.image: ami-0a24040000000000a is failed (snapshot gone), so no machine starts from it; write another "
         "image",
         id="image failed",
     ),

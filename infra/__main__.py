@@ -4,7 +4,10 @@
 Reads the config; infra/lifecycle/placement/of_program.py says where a stack is put.
 """
 
+import os
+import signal
 import sys
+from types import FrameType
 from typing import Any
 
 import pulumi
@@ -18,6 +21,8 @@ from infra.contract.stack_placement import KnownPlacement
 REPORTED = 32
 """Exit status for Pulumi's language host: the error is already printed, so it prints no traceback."""
 
+INTERRUPTED = 130
+"""Exit status of a program that ends with SIGINT."""
 
 HostList = pulumi.Output[list[dict[str, Any]]]
 
@@ -54,6 +59,13 @@ def main() -> None:
         pulumi.export("placement", deployment.placement)
 
 
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    os._exit(INTERRUPTED)
+
+
+# The CLI ends the program with SIGINT after a resource has failed. Python would then wait for threads whose requests
+# nobody answers any more, until the CLI kills it after 5 s.
+signal.signal(signal.SIGINT, _leave)
 try:
     main()
 except DeployError as error:

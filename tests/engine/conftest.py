@@ -36,10 +36,16 @@ def checkout(copied: Path, tmp_path: Path) -> Checkout:
 
 
 @pytest.fixture
-def existing(checkout: Checkout, tmp_path: Path) -> Iterator[str]:
+def inventory(copied: Path) -> Path:
+    """The inventory of `existing`; the same file in each test, so that tests can share the state of an `up`."""
+    file = copied.parent / "hosts.yaml"
+    file.write_text(INVENTORY)
+    return file
+
+
+@pytest.fixture
+def existing(checkout: Checkout, inventory: Path) -> Iterator[str]:
     """A stack of one existing host: it runs the whole engine without waiting for a machine."""
-    inventory = tmp_path / "hosts.yaml"
-    inventory.write_text(INVENTORY)
     yield checkout.stack("existing", EXISTING.format(inventory=inventory))
     commit(checkout.folder)  # a plain CLI writes a salt into the stack's file
 

@@ -3,12 +3,13 @@
 The two have every part of the other stacks, whose programs run in tests/unit/infra/clouds/aws/test_program.py.
 """
 
+import json
 from pathlib import Path
 
 from infra.config import load_stack
 from infra.config.reader import known_stacks
 from tests.doubles.aws.running import RunningAws
-from tests.engine.aws_stacks import everything, instances, not_allowed
+from tests.engine.aws_stacks import REGION, everything, instances, not_allowed
 from tests.engine.checkout import Checkout
 
 STACKS = [each for each in known_stacks() if load_stack(each).cloud == "aws"]
@@ -97,3 +98,21 @@ def _written_secrets(checkout: Checkout, stack: str) -> list[Path]:
     """Return the files of state and engine that hold a host's private key in plain text."""
     files = [checkout.checkpoint(stack), *checkout.state.rglob("engine.*")]
     return [each for each in files if "OPENSSH PRIVATE KEY" in each.read_text(errors="replace")]
+
+
+def test_plain_pulumi_and_the_outputs_command_use_a_state_in_a_bucket(
+    cloud_checkout: Checkout, aws: RunningAws, existing: str
+) -> None:
+    aws.client("s3").create_bucket(Bucket="states", CreateBucketConfiguration={"LocationConstraint": REGION})
+    where = f"s3://states?region={REGION}&endpoint={aws.url}&s3ForcePathStyle=true"
+    chosen = {"PULUMI_BACKEND_URL": where, "PULUMI_CONFIG_PASSPHRASE": "their own words"}
+
+    for words in (["preview", "-s", existing], ["up", "-ys", existing]):
+        done = cloud_checkout.pulumi(*words, **chosen)
+        assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
+        assert cloud_checkout.changes() == "", words
+
+    (cloud_checkout.state / "stacks" / existing / "outputs.json").unlink()
+    read = cloud_checkout.shell(cloud_checkout.command("outputs", "--stack", existing), **chosen)
+    assert json.loads(read.stdout)["hosts"][0]["address"] == "192.0.2.7", read.stderr
+    assert not (cloud_checkout.state / "pulumi").exists()

@@ -3,6 +3,8 @@
 import json
 import os
 import shlex
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -10,11 +12,39 @@ import pytest
 from core.errors import UsageError
 from provisioning.hosts.inventory import load
 from provisioning.hosts.target import Target
-from tests.doubles.aws.running import RunningAws
-from tests.engine.aws_stacks import REGION
-from tests.engine.checkout import EXISTING, INVENTORY, Checkout, wait_until
+from tests.engine.checkout import EXISTING, INVENTORY, Checkout, Done, commit, wait_until
 from tests.slowness import patient
 from tools.pulumi.cli import PulumiCli
+
+
+@dataclass(frozen=True)
+class FirstUp:
+    """The first `up` of the stack: what it printed, what it changed in the checkout, and its state and results."""
+
+    done: Done
+    changes: str
+    home: Path
+
+
+@pytest.fixture(scope="module")
+def first_up(copied: Path, tmp_path_factory: pytest.TempPathFactory) -> FirstUp:
+    """Run the first `up` once for all tests here."""
+    home = tmp_path_factory.mktemp("first-up")
+    checkout = Checkout(copied, home)
+    inventory = copied.parent / "hosts.yaml"
+    inventory.write_text(INVENTORY)
+    done = checkout.run("up", checkout.stack("existing", EXISTING.format(inventory=inventory)))
+    changes = checkout.changes()
+    commit(copied)
+    return FirstUp(done, changes, home)
+
+
+@pytest.fixture
+def made(first_up: FirstUp, existing: str, tmp_path: Path) -> str:
+    """The stack after its first `up`, with a copy of its state."""
+    assert first_up.done.returncode == 0, first_up.done.stderr
+    shutil.copytree(first_up.home, tmp_path, symlinks=True, dirs_exist_ok=True)
+    return existing
 
 
 def test_preview_of_a_new_stack_writes_no_state(checkout: Checkout, existing: str) -> None:
@@ -28,37 +58,30 @@ def test_preview_of_a_new_stack_writes_no_state(checkout: Checkout, existing: st
 
 
 def test_up_writes_the_hosts_that_provisioning_reads(
-    checkout: Checkout, existing: str, monkeypatch: pytest.MonkeyPatch
+    checkout: Checkout, first_up: FirstUp, made: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done = checkout.run("up", existing)
-
-    assert done.returncode == 0, done.stderr
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(checkout.state))
-    outputs = load(Target(stack=existing))
+    outputs = load(Target(stack=made))
     assert [host.name for host in outputs.hosts] == ["box"]
-    assert outputs.stack == existing
+    assert outputs.stack == made
     assert outputs.serving.model.name == "tiny-llama"
-    assert checkout.result(existing, "up.json")["ok"] is True
-    assert f"next: make provision STACK={existing}" in done.stderr
+    assert checkout.result(made, "up.json")["ok"] is True
+    assert f"next: make provision STACK={made}" in first_up.done.stderr
 
 
-def test_every_command_leaves_the_checkout_clean(checkout: Checkout, existing: str) -> None:
-    file = checkout.folder / "stacks" / f"Pulumi.{existing}.yaml"
+def test_every_command_leaves_the_checkout_clean_and_down_removes_the_state(
+    checkout: Checkout, first_up: FirstUp, made: str
+) -> None:
+    assert first_up.changes == ""
+    file = checkout.folder / "stacks" / f"Pulumi.{made}.yaml"
     before = file.read_bytes()
-    for command in ("preview", "up", "up", "refresh", "outputs", "preview", "down"):
-        done = checkout.run(command, existing)
+    for command in ("up", "refresh", "outputs", "preview", "down"):
+        done = checkout.run(command, made)
         assert done.returncode == 0, f"{command}: {done.stderr}"
         assert checkout.changes() == "", command
     assert file.read_bytes() == before
 
-
-def test_down_removes_the_state_and_outputs_of_the_stack(checkout: Checkout, existing: str) -> None:
-    checkout.run("up", existing)
-
-    done = checkout.run("down", existing)
-
-    assert done.returncode == 0, done.stderr
-    assert checkout.result(existing, "teardown.json") == {
+    assert checkout.result(made, "teardown.json") == {
         "cloud": "existing",
         "ok": True,
         "destroyed": [],
@@ -67,8 +90,8 @@ def test_down_removes_the_state_and_outputs_of_the_stack(checkout: Checkout, exi
         "asked": True,
         "hosts_stay": True,
     }
-    assert not checkout.checkpoint(existing).exists()
-    assert not (checkout.state / "stacks" / existing / "outputs.json").exists()
+    assert not checkout.checkpoint(made).exists()
+    assert not (checkout.state / "stacks" / made / "outputs.json").exists()
 
 
 def test_down_reports_a_stack_that_was_never_created(checkout: Checkout, existing: str) -> None:
@@ -79,35 +102,31 @@ def test_down_reports_a_stack_that_was_never_created(checkout: Checkout, existin
     assert checkout.result(existing, "teardown.json")["ok"] is True
 
 
-def test_down_continues_with_the_last_file_if_the_stack_file_is_invalid(checkout: Checkout, existing: str) -> None:
-    checkout.run("up", existing)
-    checkout.stack(existing, "config: {llm-deploy:deployment: {cloud: existing, colour: red}}\n")
+def test_down_continues_with_the_last_file_if_the_stack_file_is_invalid(checkout: Checkout, made: str) -> None:
+    checkout.stack(made, "config: {llm-deploy:deployment: {cloud: existing, colour: red}}\n")
 
-    done = checkout.run("down", existing)
+    done = checkout.run("down", made)
 
     assert done.returncode == 0, done.stderr
     assert "continuing with the file of the last run" in done.stderr
-    assert not checkout.checkpoint(existing).exists()
+    assert not checkout.checkpoint(made).exists()
 
 
-def test_outputs_command_prints_json_on_stdout(checkout: Checkout, existing: str) -> None:
-    checkout.run("up", existing)
-    (checkout.state / "stacks" / existing / "outputs.json").unlink()
+def test_outputs_command_prints_json_on_stdout(checkout: Checkout, made: str) -> None:
+    (checkout.state / "stacks" / made / "outputs.json").unlink()
 
-    done = checkout.run("outputs", existing)
+    done = checkout.run("outputs", made)
 
-    assert json.loads(done.stdout) == checkout.outputs(existing)
+    assert json.loads(done.stdout) == checkout.outputs(made)
     assert json.loads(done.stdout)["hosts"][0]["address"] == "192.0.2.7"
 
 
-def test_only_the_owner_can_read_the_backend_passphrase(checkout: Checkout, existing: str) -> None:
-    checkout.run("up", existing)
-
+def test_only_the_owner_can_read_the_backend_passphrase(checkout: Checkout, made: str) -> None:
     passphrase = checkout.state / "pulumi-passphrase"
     assert passphrase.stat().st_mode & 0o777 == 0o600
     assert len(passphrase.read_text()) >= 40
     assert checkout.state.stat().st_mode & 0o777 == 0o700
-    assert passphrase.read_text() not in checkout.checkpoint(existing).read_text()
+    assert passphrase.read_text() not in checkout.checkpoint(made).read_text()
 
 
 def test_uses_the_backend_that_the_user_chose(copied: Path, tmp_path: Path, checkout: Checkout, existing: str) -> None:
@@ -127,8 +146,8 @@ def test_uses_the_backend_that_the_user_chose(copied: Path, tmp_path: Path, chec
     assert not (checkout.state / "pulumi-passphrase").exists()
 
 
-def test_two_stacks_can_be_created_at_once(checkout: Checkout, existing: str, tmp_path: Path) -> None:
-    other = checkout.stack("other", EXISTING.format(inventory=tmp_path / "hosts.yaml"))
+def test_two_stacks_can_be_created_at_once(checkout: Checkout, existing: str, inventory: Path) -> None:
+    other = checkout.stack("other", EXISTING.format(inventory=inventory))
 
     with checkout.started("up", existing) as first:
         done = checkout.run("up", other)
@@ -180,51 +199,31 @@ def test_every_plain_pulumi_command_leaves_the_checkout_clean(checkout: Checkout
 
 
 def test_provision_reads_a_state_that_plain_pulumi_changed(
-    checkout: Checkout, existing: str, tmp_path: Path, cli: PulumiCli, monkeypatch: pytest.MonkeyPatch
+    checkout: Checkout, made: str, inventory: Path, cli: PulumiCli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The plain CLI writes no outputs file, so `load` reads the outputs from the state, which is newer."""
-    checkout.run("up", existing)
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(checkout.state))
-    (tmp_path / "hosts.yaml").write_text(INVENTORY.replace("192.0.2.7", "192.0.2.8"))
+    inventory.write_text(INVENTORY.replace("192.0.2.7", "192.0.2.8"))
     hand = shlex.join(checkout.command("env"))
-    plain = f'{cli.program} "$@" --non-interactive --stack {existing}'
+    plain = f'{cli.program} "$@" --non-interactive --stack {made}'
 
     done = checkout.shell(["bash", "-ec", f'eval "$({hand})"; {plain}', "pulumi", "up", "--yes", "--skip-preview"])
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert [host.address for host in load(Target(stack=existing)).hosts] == ["192.0.2.8"]
+    assert [host.address for host in load(Target(stack=made)).hosts] == ["192.0.2.8"]
     done = checkout.shell(["bash", "-ec", f'eval "$({hand})"; {plain}', "pulumi", "destroy", "--yes"])
     assert done.returncode == 0, done.stdout + done.stderr
     with pytest.raises(UsageError):
-        load(Target(stack=existing))
-    assert not (checkout.state / "stacks" / existing / "outputs.json").exists(), (
+        load(Target(stack=made))
+    assert not (checkout.state / "stacks" / made / "outputs.json").exists(), (
         "the outputs of destroyed machines must not stay"
     )
 
 
-def test_plain_pulumi_and_the_outputs_command_use_a_state_in_a_bucket(
-    cloud_checkout: Checkout, aws: RunningAws, existing: str
-) -> None:
-    aws.client("s3").create_bucket(Bucket="states", CreateBucketConfiguration={"LocationConstraint": REGION})
-    where = f"s3://states?region={REGION}&endpoint={aws.url}&s3ForcePathStyle=true"
-    chosen = {"PULUMI_BACKEND_URL": where, "PULUMI_CONFIG_PASSPHRASE": "their own words"}
-
-    for words in (["preview", "-s", existing], ["up", "-ys", existing]):
-        done = cloud_checkout.pulumi(*words, **chosen)
-        assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
-        assert cloud_checkout.changes() == "", words
-
-    (cloud_checkout.state / "stacks" / existing / "outputs.json").unlink()
-    read = cloud_checkout.shell(cloud_checkout.command("outputs", "--stack", existing), **chosen)
-    assert json.loads(read.stdout)["hosts"][0]["address"] == "192.0.2.7", read.stderr
-    assert not (cloud_checkout.state / "pulumi").exists()
-
-
-def test_pulumi_preview_by_hand_works_on_the_same_stack(checkout: Checkout, existing: str) -> None:
-    checkout.run("up", existing)
+def test_pulumi_preview_by_hand_works_on_the_same_stack(checkout: Checkout, made: str) -> None:
     hand = shlex.join(checkout.command("env"))
 
-    done = checkout.shell(["bash", "-ec", f'eval "$({hand})"; pulumi preview --stack {existing} --non-interactive'])
+    done = checkout.shell(["bash", "-ec", f'eval "$({hand})"; pulumi preview --stack {made} --non-interactive'])
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 unchanged" in done.stdout
@@ -265,14 +264,13 @@ def test_a_wrong_config_creates_nothing(checkout: Checkout, existing: str) -> No
     assert not checkout.state.exists() or not checkout.checkpoint(existing).exists()
 
 
-def test_down_ignores_a_half_written_note_of_a_killed_engine(checkout: Checkout, existing: str) -> None:
+def test_down_ignores_a_half_written_note_of_a_killed_engine(checkout: Checkout, made: str) -> None:
     """The engine writes such a note in two steps; a kill between them leaves it empty."""
-    checkout.run("up", existing)
-    note = checkout.checkpoint(existing).with_name(f"{existing}.json.attrs")
+    note = checkout.checkpoint(made).with_name(f"{made}.json.attrs")
     assert note.stat().st_size
     note.write_bytes(b"")
-    (checkout.state / "stacks" / existing / "engine.pid").write_text("1 1 another-boot\n")
+    (checkout.state / "stacks" / made / "engine.pid").write_text("1 1 another-boot\n")
 
-    done = checkout.run("down", existing)
+    done = checkout.run("down", made)
 
     assert done.returncode == 0, done.stderr

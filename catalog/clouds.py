@@ -1,4 +1,4 @@
-"""The clouds by name, and facts about them. `infra/clouds/<name>/` has what each of them does."""
+"""The clouds by name, and facts about them. Their code is in `infra/clouds/<name>/`."""
 
 from collections.abc import Mapping
 from typing import Literal, get_args

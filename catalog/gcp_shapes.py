@@ -1,4 +1,4 @@
-"""What the API of GCP needs to know about a machine type of the table: type, accelerator, disks, secure boot. Pure."""
+"""How a machine type of the table is written in GCP's API: type, accelerator, disks, secure boot. Pure."""
 
 from catalog.machines import Machine
 

@@ -26,7 +26,7 @@ class GpuModel:
     """Memory as the cloud reports it; None if no cloud of this project offers the GPU."""
     compute_capability: tuple[int, int]
     bf16: bool
-    """Whether it computes in bfloat16 (compute capability 8.0 or higher)."""
+    """Whether it supports bfloat16 (compute capability 8.0 or higher)."""
     min_driver_for_cuda_12_9: int
     min_driver_for_cuda_13: int
 
@@ -80,7 +80,7 @@ def placed_machine(cloud: str, machine_type: str) -> Machine:
     machine = find_machine(cloud, machine_type)
     if machine is None:
         what = f"has no row for {machine_type} of {cloud}, which this stack uses"
-        raise DeployError(what, where="catalog/data/machine_types.csv", hint="put its row back")
+        raise DeployError(what, where="catalog/data/machine_types.csv", hint="restore its row")
     return machine
 
 

@@ -42,7 +42,7 @@ def item_usd(cloud: str, region: str, item: str) -> float | None:
 
 
 def keeping_cost(cloud: str, region: str, item: str, size_gib: float | None) -> str:
-    """Return in words what it costs to keep a disk or a bucket; no size: the size of a bucket is not known.
+    """Return in words what it costs to keep a disk or a bucket. `size_gib` is None for a bucket: its size is not known.
 
     If the table does not have the region, another region's price is given as an estimate.
     """

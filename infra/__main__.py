@@ -28,7 +28,7 @@ HostList = pulumi.Output[list[dict[str, Any]]]
 
 
 def with_proxy(hosts: HostList, proxy: ProxySpec | None) -> HostList:
-    """Return the hosts with their proxy. The proxy's login is only a place in it, not a secret."""
+    """Return the hosts with their proxy. It contains the place where the proxy's login is stored, not the login."""
     if proxy is None:
         return hosts
     written = proxy.model_dump(mode="json", exclude_unset=True)
@@ -43,7 +43,7 @@ def _place(config: DeploymentConfig, stack: str) -> KnownPlacement:
 
 
 def main() -> None:
-    """Declare what the stack's config says, and export the outputs."""
+    """Declare the resources of the stack's config, and export the outputs."""
     stack = pulumi.get_stack()
     file = f"stacks/Pulumi.{stack}.yaml"
     value = pulumi.Config("llm-deploy").get_object("deployment")

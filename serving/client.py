@@ -47,7 +47,7 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class StreamedAnswer(Answer):
-    """The answer of a model that came piece by piece."""
+    """A streamed answer of a model."""
 
     first_token_s: float
     pieces: int
@@ -168,7 +168,7 @@ def tls_context(ca: Path | None) -> ssl.SSLContext:
     """
     try:
         return ssl.create_default_context(cafile=str(ca) if ca else None)
-    except OSError as error:  # ssl.SSLError is one too
+    except OSError as error:  # ssl.SSLError is an OSError
         raise ConfigError(f"contains no CA ({error.strerror})", where=str(ca), hint="run `provision` again") from error
 
 

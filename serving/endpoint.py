@@ -26,7 +26,7 @@ class Endpoint(Frozen):
 
     stack: str
     url: str = Field(
-        pattern=r"^https://[^/]+$", description="Without a path, e.g. https://192.0.2.7 or https://…:8443."
+        pattern=r"^https://[^/]+$", description="Without a path, e.g. https://192.0.2.7 or https://192.0.2.7:8443."
     )
     other_urls: tuple[str, ...] = Field(default=(), description="The same models on the stack's other hosts.")
     ca: Path | None = Field(description="PEM file with the CA to trust. If null, those of the system.")

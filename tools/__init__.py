@@ -1,1 +1,1 @@
-"""Programs that fetch or build what a fresh machine lacks, and the checks of this repository's Makefile and words."""
+"""Programs that fetch or build what a new machine lacks, and the checks of make variables and of words."""

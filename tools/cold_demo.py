@@ -1,6 +1,6 @@
 """`make demo` as on a fresh machine: in a copy of this checkout, with empty caches, both removed at the end.
 
-Proves what a warm run cannot: that the demo needs nothing from an earlier run. Does not touch the user's caches,
+Proves that the demo needs nothing from an earlier run. Does not touch the user's caches,
 `.venv` and stacks. Debian packages stay installed: on a new machine they take some 15 s more.
 """
 

@@ -1,7 +1,7 @@
 """The demo: create a machine on this host, provision it, test its endpoint, and remove it.
 
 Runs the commands of the Makefile's targets, each in its own process, and adds up their times. If a step fails,
-everything stays for a look, and `make down STACK=…` removes it. Never removes a stack that no demo created, or one that
+everything stays for inspection until `make down STACK=…`. Never removes a stack that was not created by a demo, or that
 a demo kept.
 """
 
@@ -27,10 +27,10 @@ STACK_OF = {"vllm": "local", "ollama": "local-ollama"}
 """Engine and the stack that serves with it."""
 
 WAITED_FOR = ("venv:", "command:uv", "packages:", "unit:vllm.service", "unit:ollama.service")
-"""Resources whose time goes into package installs and model load, not into this project's code."""
+"""Resources that spend their time on package installs and model load, not in this project's code."""
 
 NOTE = "demo.json"
-"""File in a run's folder: a demo ran here, and whether it keeps the stack."""
+"""File in a run's folder. It marks the run of a demo, and says whether the demo keeps the stack."""
 
 ONCE_NOTE = "once.jsonl"
 """File in the same folder: steps that this machine needs once, such as fetching the Pulumi CLI."""
@@ -116,7 +116,7 @@ def _run(argv: Sequence[str], environment: dict[str, str]) -> int:
 
 
 def is_anothers(stack: str) -> bool:
-    """Return whether `stack` exists and is not the rest of a demo that failed or was interrupted.
+    """Return whether `stack` exists and does not come from a demo that failed or was interrupted.
 
     The folder of the stack's last `up` shows it: the folder of a demo contains its NOTE.
     """

@@ -1,4 +1,4 @@
-"""This host's settings for package registries, which a local machine on it needs, too.
+"""This host's settings for package registries. A local machine on this host needs the same.
 
 Reads apt sources, apt's download settings, pip and uv settings, proxies, name servers and the CA bundle. Does not read
 credential stores: a password reaches the machine only if one of those settings contains it (an index URL, a proxy).

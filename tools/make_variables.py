@@ -1,4 +1,4 @@
-"""Which variables each make target uses; what a target does not use is rejected before anything runs.
+"""The variables that each make target uses. A variable that the target does not use is rejected before anything runs.
 
 python3 tools/make_variables.py TARGET… NAME=VALUE…      prints why make must stop; nothing when it may run
 
@@ -84,7 +84,7 @@ def refusal(targets: Iterable[str], typed: Mapping[str, str], exported: Mapping[
 
 
 def _problems(target: str, typed: Mapping[str, str], exported: Mapping[str, str]) -> Iterator[str]:
-    """Yield what is wrong with a command for one target."""
+    """Yield a line for each mistake in a command for one target."""
     if target not in USES:
         yield f"there is no target {target}; {_did_you_mean(target, USES) or 'run make for the list'}"
         return
@@ -135,7 +135,7 @@ def _unused_variable(target: str, name: str, value: str, *, is_typed: bool) -> s
 
 
 def _deploy_problems(target: str, given: Mapping[str, str]) -> Iterator[str]:
-    """Yield what is wrong with the stack of `make deploy-KIND`."""
+    """Yield a line for each mistake about the stack of `make deploy-KIND`."""
     if _has(given, "CLOUD") and _has(given, "STACK"):
         yield f"{target}: write CLOUD or STACK, not both"
     # The default stack is a local machine, which has no GPU.

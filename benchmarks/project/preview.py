@@ -1,4 +1,4 @@
-"""What our program adds to a preview, compared with an empty program, against a simulated cloud.
+"""How much time our program adds to a preview against a simulated cloud, compared with an empty program.
 
     python -m benchmarks.project.preview [--rounds N] [--stack NAME]
 

@@ -1,4 +1,4 @@
-"""Time to the first line of each command: how long a person looks at an empty screen.
+"""Time to the first line of each command: so long a person looks at an empty screen.
 
     python -m benchmarks.project.start [--rounds N]
 
@@ -36,13 +36,13 @@ IMPORTED = "import time:"
 
 @dataclass(frozen=True)
 class Command:
-    """A command, and how soon its first line has to come."""
+    """A command, and the time limit for its first line."""
 
     typed: str
     goal_ms: int
 
     def argv(self) -> list[str]:
-        """Return the words to run; `python` is the one that runs this."""
+        """Return the command line; `python` stands for the interpreter that runs this file."""
         first, *others = self.typed.split()
         return [sys.executable if first == "python" else first, *others]
 
@@ -144,7 +144,7 @@ def import_ms_after_first_line(lines: Sequence[str]) -> float:
 
 
 def table(times: Mapping[Command, Times]) -> str:
-    """Return the figures for a person, a line per command."""
+    """Return the figures as text, a line per command."""
     width = max(len(command.typed) for command in (*times, Command("milliseconds", 0)))
     lines = [f"{'milliseconds':{width}}   goal    min median    end  imports after"]
     for command, each in times.items():
@@ -176,7 +176,7 @@ def computed_s(argv: Sequence[str]) -> float:
 
 
 def result(times: Mapping[Command, Times]) -> dict[str, object]:
-    """Return the figures for a program."""
+    """Return the figures as JSON values."""
     return {
         command.typed: {
             "goal_ms": command.goal_ms,

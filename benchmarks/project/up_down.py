@@ -33,16 +33,16 @@ Phases = dict[str, float]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Time the life of a stack and print the figures as JSON."""
+    """Time `preview`, `up` and `down` of a stack, and print the figures as JSON."""
     parser = Parser(prog="python -m benchmarks.project.up_down", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3, help="number of lives of the stack")
+    parser.add_argument("--rounds", type=int, default=3, help="how often the stack is created and removed")
     parser.add_argument("--stack", default="aws-gpu", help="a stack on AWS")
     options = parser.parse_args(arguments)
-    say(f"bench-up-down: {options.rounds} lives of stack {options.stack}")
+    say(f"bench-up-down: create and remove stack {options.stack}, {options.rounds} times")
     with tempfile.TemporaryDirectory() as name, running_aws(Path(name) / "cache") as aws:
         own = {"LLM_DEPLOY_STATE": f"{name}/state", "LLM_DEPLOY_RUNS": f"{name}/runs", "PULUMI_CREDENTIALS_PATH": name}
         folder = Path(name) / "copy"
-        copy_checkout(folder)  # its stack files have addresses that pass preflight
+        copy_checkout(folder)  # the stack files of the simulation have addresses that pass preflight
         environ = os.environ | aws.environ() | own | {"PYTHONPATH": str(folder)}
         rounds = [
             {title: _phases(folder, command, options.stack, environ) for title, command in COMMANDS}

@@ -42,7 +42,7 @@ OLLAMA_CAPABILITY: Capability = (5, 0)
 BFLOAT16_CAPABILITY: Capability = (8, 0)
 
 QUANTIZATION_CAPABILITY: dict[str, Capability] = {"awq": (7, 5), "gptq": (7, 5), "fp8": (7, 5)}
-"""From 8.9 on, GPUs compute in FP8. Older ones only store the weights in it.
+"""GPUs compute in FP8 from 8.9 on. Older ones only store weights in it.
 
 Source: docs.vllm.ai, Quantization (table of hardware, v0.15.1) and FP8 W8A8 (v0.32.0).
 """
@@ -51,7 +51,7 @@ Source: docs.vllm.ai, Quantization (table of hardware, v0.15.1) and FP8 W8A8 (v0
 def unfit(serving: ServingSpec, gpu: Computes, name: str, other: str) -> Iterator[Problem]:
     """Yield a problem for each key that asks for more than `gpu` supports.
 
-    `name` is the machine of the GPU, and `other` what to write to get another GPU.
+    `name` is the GPU's machine. `other` ends each hint with a way to get another GPU.
     """
     if serving.engine != "vllm":
         if gpu.compute_capability < OLLAMA_CAPABILITY:

@@ -1,7 +1,7 @@
 """Whether a model fits on a machine: weights + KV cache + overhead against VRAM or RAM, with the sum in words.
 
-It is a lower bound: one request of full length, and what every engine needs. So what it refuses cannot work, but what
-it accepts may still be slow. Unknown sizes count as 0. Sizes are in GiB.
+It is a lower bound: one request of full length, and what every engine needs. So a refused model cannot work, but an
+accepted one may still be slow. Unknown sizes count as 0. Sizes are in GiB.
 """
 
 import re
@@ -59,7 +59,7 @@ class Need:
     has: float
     """Memory of the machine: VRAM without what the engine leaves free, or RAM."""
     words: str
-    """The same in words."""
+    """The same as text, for messages."""
     overhead_for: str = "the engine"
 
     @property

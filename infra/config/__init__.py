@@ -10,7 +10,7 @@ __all__ = ["DeploymentConfig", "load_stack", "parse_deployment"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import the config when it is asked for: provisioning needs one model of it, and no more."""
+    """Import the config on first use: provisioning needs only one of its models."""
     if name not in __all__:
         raise AttributeError(name)
     from infra.config import reader

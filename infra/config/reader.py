@@ -40,7 +40,7 @@ def known_stacks() -> list[str]:
 def load_stack(stack: str) -> DeploymentConfig:
     """Return the config of `stack`. Raises UsageError if there is no such stack, ConfigError for a wrong value."""
     path = stack_file(stack)
-    where = f"stacks/{path.name}"  # as a person in the checkout would write it
+    where = f"stacks/{path.name}"  # the path as a person in the checkout would type it
     try:
         content = read_yaml(path, shown_as=where)
     except FileNotFoundError:
@@ -75,7 +75,7 @@ def _config_section(content: Any, where: str) -> dict[str, Any]:
 
 
 def _sort(value: Any) -> str:
-    """Return, in words, what was found in place of a mapping."""
+    """Return a word for the value that is there instead of a mapping."""
     return "empty" if value is None else "a list" if isinstance(value, list) else "text, not a mapping"
 
 

@@ -1,6 +1,5 @@
-"""Which paths are allowed for the data of a host. Looks at the path only.
-
-provisioning/programs/check_data_dir.py checks on the host who may enter the folder, and how it is mounted.
+"""Which paths are allowed for the data of a host. Checks the path only. On the host,
+provisioning/programs/check_data_dir.py checks who may enter the folder and how it is mounted.
 """
 
 import posixpath
@@ -33,7 +32,7 @@ def _data_dir(text: str) -> str:
     if _below(plain, VOLATILE):
         raise ValueError(f"is lost at a reboot; write a folder on a disk, e.g. {EXAMPLE}")
     if plain in HOMES:
-        raise ValueError(f"holds the homes of people; write a folder below it, e.g. {plain}/llm")
+        raise ValueError(f"contains home directories; write a folder below it, e.g. {plain}/llm")
     if plain != text:
         raise ValueError(f"has a `.`, a `..` or a slash too many; write {plain}")
     return text

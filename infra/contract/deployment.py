@@ -12,7 +12,7 @@ class Deployment:
 
     `hosts` resolves to a list of dicts in the shape of infra.contract.outputs.HostRecord, checked when the outputs
     are read:
-    a resource's values are known only while the engine runs, and during a preview not even then.
+    a resource's values are known only while the Pulumi engine runs, and in a preview not at all.
     """
 
     hosts: pulumi.Output[list[dict[str, Any]]]

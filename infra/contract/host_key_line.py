@@ -35,7 +35,7 @@ def host_key_line(text: str) -> str:
     line = f"{label} {encoded}"
     if text == line:
         return text
-    written = line if len(line) <= SHOWN_CHARS else f"{line[:SHOWN_CHARS]}…"  # the longest are those of RSA
+    written = line if len(line) <= SHOWN_CHARS else f"{line[:SHOWN_CHARS]}…"  # RSA keys are the longest
     what = f"has {' '.join(words[:at])} in front of the key" if at else "has more than type and key"
     raise ValueError(f"{what}; write only '{written}'")
 

@@ -1,4 +1,4 @@
-"""The outputs of a stack: its hosts and what they serve. The contract between infrastructure and provisioning.
+"""The outputs of a stack: its hosts, and what they serve. This is the contract between infrastructure and provisioning.
 
 Written as JSON by the Pulumi program, or as YAML by hand for hosts that exist already.
 """
@@ -70,14 +70,14 @@ def _ip_address(text: str) -> IPv4Address | IPv6Address | None:
 
 
 def _nobody_there(address: IPv4Address | IPv6Address) -> str:
-    """Return why no host can have this address. Empty: one can."""
+    """Return why no host can have this address; empty if one can."""
     zone = address.scope_id if isinstance(address, IPv6Address) else None
     if zone is not None and not _ZONE.fullmatch(zone):
         return "names no interface behind the %; write one as `ip link` lists it"
     if address.is_link_local and address.version == IPV6 and zone is None:
-        return "is a link-local address, which needs the interface of this machine; write it behind, as in %eth0"
+        return "is a link-local address; write the interface of this machine behind it, as in %eth0"
     if address.is_unspecified or address.is_multicast or address == BROADCAST:
-        return "is the address of no single host; write the one that the host has"
+        return "is not the address of a single host; write the host's own address"
     return ""
 
 
@@ -100,7 +100,7 @@ HostKey = Annotated[str, AfterValidator(host_key_line)]
 
 
 def _network(text: str) -> str:
-    """Return `text` if it is a network. The config checks how wide it may be."""
+    """Return `text` if it is a network. The config checks its size."""
     try:
         ip_network(text)
     except ValueError:
@@ -199,7 +199,7 @@ class HostRecord(Frozen):
     @model_validator(mode="after")
     def _gpu_is_used_or_not(self) -> Self:
         if self.gpu is not None and self.ignore_gpu:
-            refuse([Problem("ignore_gpu", "is true and `gpu` is there", "leave one of them out")])
+            refuse([Problem("ignore_gpu", "is true although `gpu` is set", "leave one of them out")])
         return self
 
     @model_validator(mode="after")
@@ -290,5 +290,5 @@ class StackOutputs(Hosts):
             host.name for host in self.hosts
         ):
             hint = "name exactly these two under hosts: one with the engine, one with the gateway"
-            refuse([Problem("tunnel", "does not join the hosts of this file", hint)])
+            refuse([Problem("tunnel", "does not name the two hosts of this file", hint)])
         return self

@@ -1,9 +1,9 @@
 """Where a stack was put in a cloud, and how far its first `up` came. Queries no cloud.
 
-`Placement` is exported by the program, so that the next person finds it in the state. `Progress` is only in the note of
-this checkout. `make up` chooses the placement before the Pulumi engine starts and hands it to the program. Otherwise
-the program chooses it (infra/lifecycle/placement/of_program.py). infra/clouds/aws and infra/clouds/gcp look up what
-only the cloud knows.
+The program exports `Placement`, so that other people find it in the state. `Progress` is only in this checkout's note.
+`make up` chooses the placement before the Pulumi engine starts and hands it to the program. Otherwise the program
+chooses it (infra/lifecycle/placement/of_program.py). infra/clouds/aws and infra/clouds/gcp look up what only the cloud
+knows.
 """
 
 import os
@@ -24,7 +24,7 @@ PLACEMENT_VARIABLE = "LLM_DEPLOY_LEASE"
 ID = r"[0-9a-f]{8}"
 
 FLAGS_OF_0_1 = ("stands", "lacks_stock", "blank_at")
-"""Keys that a placement had before 0.2.0. They are Progress now."""
+"""Keys that a placement had before 0.2.0. They are in Progress now."""
 
 
 class Placement(Frozen):
@@ -38,8 +38,10 @@ class Placement(Frozen):
     )
     began_at: AwareDatetime = Field(description="When its lifetime began.")
     image_name: str = Field(description="The image as the stack file names it.")
-    image: str = Field(description="Id of the image. It was looked up once: a newer image replaces no host.")
-    machine_type: str = Field(description="Machine type that the cloud had.")
+    image: str = Field(
+        description="Id of the image, looked up only once, so that a newer image does not replace hosts."
+    )
+    machine_type: str = Field(description="Machine type of the hosts: the first one that the cloud had in stock.")
     zone: str = Field(description="Zone of the hosts.")
     zones: tuple[str, ...] = Field(min_length=1, description="Zones that the network spans.")
     subnets: dict[str, str] = Field(default={}, description="Subnet of an existing network by zone.")
@@ -68,11 +70,11 @@ class Progress(Frozen):
     """How far the first `up` of a stack came, while no `up` has completed."""
 
     holds_nothing: bool = Field(
-        default=False, description="Whether the stack holds nothing: its place had no machine, or it was destroyed."
+        default=False, description="Whether the stack has no resources: no machine was in stock, or it was destroyed."
     )
     blank_at: str = Field(
         default="",
-        description="Time of a state in which no host was ever made, so that data volumes are blank"
+        description="Time of a state in which no host was ever created. It proves that the data volumes are blank"
         " (infra/lifecycle/placement/blank_volumes.py). Empty: they may hold data.",
     )
 
@@ -138,7 +140,7 @@ def write_placement(stack: str, placement: KnownPlacement) -> None:
 
 
 def forget_placement(stack: str) -> None:
-    """Remove the note of a stack whose resources are gone."""
+    """Remove the note of a stack whose resources no longer exist."""
     placement_file(stack).unlink(missing_ok=True)
 
 
@@ -153,7 +155,7 @@ def read_placement(stack: str) -> KnownPlacement | None:
     except (FileNotFoundError, ValidationError):
         return None
     except OSError as error:
-        hint = "let yourself read it"
+        hint = "let your user read it"
         raise UsageError(f"cannot be read ({error.strerror})", where=str(path), hint=hint) from None
 
 

@@ -1,7 +1,6 @@
-"""What a person wrote behind `pulumi`: the command, the stack and the folder. Reads words only, asks nobody.
+"""Reads the command, the stack and the folder from a command line of `pulumi`. Pure: parses words only.
 
-The Pulumi CLI checks its arguments itself. Here it only matters to find these three, so an option that is not known
-counts as one without a value.
+The Pulumi CLI checks its arguments itself, so this module treats an unknown option as one without a value.
 """
 
 from collections.abc import Sequence
@@ -39,41 +38,41 @@ OWN_CONFIG = ("--config-file", "--config")
 
 @dataclass(frozen=True)
 class Invocation:
-    """What the words mean."""
+    """A parsed command line."""
 
     command: tuple[str, ...]
-    """The words that are not options: the command, and what it is applied to."""
+    """The words that are not options: the command and its operands."""
 
     options: dict[str, str]
-    """The options by their long name; empty text for one without a value."""
+    """The value of each option by its long name; empty for an option without a value."""
 
     plain: bool
-    """Whether all words could be read: none of them is `--`."""
+    """Whether all words were parsed: false after a `--`."""
 
     @property
     def work(self) -> Work | None:
-        """The command, when it works on a stack's resources and runs this project's program."""
+        """The command, if it works on a stack's resources and runs this project's program; else None."""
         known = len(self.command) == 1 and self.plain and "--help" not in self.options
         return WORK.get(self.command[0]) if known else None
 
     @property
     def folder(self) -> str:
-        """The folder in which the CLI is to run; empty: where it was started."""
+        """The folder in which the CLI runs; empty: the current folder."""
         return self.options.get("--cwd", "")
 
     @property
     def stack(self) -> str:
-        """The stack as it was written, perhaps with its organization; empty: the one that is selected."""
+        """The stack as typed, perhaps with its organization; empty: the selected stack."""
         return self.options.get("--stack", "")
 
     @property
     def has_own_config(self) -> bool:
-        """Whether a person says where the config lies, or changes it."""
+        """Whether an option names another config file, or changes a value of the config."""
         return any(name in self.options for name in OWN_CONFIG)
 
 
 def read_arguments(words: Sequence[str]) -> Invocation:
-    """Return what the words behind `pulumi` mean."""
+    """Return the parsed words after `pulumi`."""
     command, options, left = list[str](), dict[str, str](), list(words)
     while left:
         word = left.pop(0)

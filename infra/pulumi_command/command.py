@@ -1,10 +1,10 @@
 """The `pulumi` of this checkout: `.venv/bin/pulumi`, on PATH after `. .venv/bin/activate`.
 
-It runs the Pulumi CLI that `make up` runs, in the same environment: backend, passphrase, interpreter, plugins. Around
-`preview`, `up`, `refresh` and `destroy` it does what a stack needs: it takes the stack's lock, creates the stack, keeps
-the tracked stack file as it is, and notes outputs and placement, so that `make provision` and `make down` go on from
-there. It asks for no confirmation and looks for no other place: see `make up`. It needs a stack, `-s NAME` or one that
-`pulumi stack select` chose: a stack chosen in the CLI's own menu would miss all that.
+It runs the Pulumi CLI that `make up` runs, in the same environment: backend, passphrase, interpreter, plugins. For
+`preview`, `up`, `refresh` and `destroy` it also takes the stack's lock, creates the stack, restores the tracked stack
+file, and saves outputs and placement, so that `make provision` and `make down` work afterwards. It asks no question of
+its own, and tries no other zone or machine type: `make up` does. It needs a stack, `-s NAME` or one that `pulumi stack
+select` chose: a stack chosen in the CLI's own menu would miss all that.
 
 In another project's folder it runs the user's own CLI, or this one, in the user's own environment.
 """
@@ -31,7 +31,7 @@ CREDENTIALS = "PULUMI_CREDENTIALS_PATH"
 
 
 def main() -> int:
-    """Run `pulumi` with the words of the command line."""
+    """Run `pulumi` with the arguments of this process."""
     return run_cli(lambda: run(sys.argv[1:]))
 
 
@@ -75,13 +75,15 @@ def is_ours(folder: Path) -> bool:
 
 
 def login_environment(cli: PulumiCli) -> dict[str, str]:
-    """Return the environment of `pulumi login`: it notes the login where `make up` and the user's own CLI look."""
+    """Return the environment of `pulumi login`, which then saves the login where `make up` and the user's own CLI look
+    for it."""
     home = os.environ.get(CREDENTIALS) or os.environ.get("PULUMI_HOME") or str(Path.home() / ".pulumi")
     return cli.environment() | {CREDENTIALS: home}
 
 
 def _may_touch_stack_files(invocation: Invocation) -> bool:
-    """Return whether the CLI may write a salt into a stack's file, or remove the file, unasked: `pulumi stack init`."""
+    """Return whether the command may make the CLI write a salt into a stack file or remove it, as `pulumi stack init`
+    does."""
     return invocation.command[:1] == ("stack",)
 
 
@@ -100,5 +102,5 @@ def _selected_stack(cli: PulumiCli, environment: Mapping[str, str], folder: str)
 
 
 def _become(program: str, words: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
-    """Go on as the CLI itself."""
+    """Replace this process with the CLI."""
     os.execve(program, ["pulumi", *words], dict(environment))  # noqa: S606  # no shell is wanted

@@ -1,7 +1,7 @@
-"""Keeps the tracked stack files as a person wrote them, whatever the Pulumi CLI does to them.
+"""Restores the tracked stack files after the Pulumi CLI has changed or removed them.
 
-The CLI writes a stack's salt into its file, in a format of its own, and removes the file together with the stack. The
-salt is in the state as well, and is read from there. An edit of a person is never undone.
+The CLI writes a stack's salt into its file, in a format of its own, and removes the file together with the stack.
+Pulumi also keeps the salt in the state, and reads it from there. A person's edit is never undone.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ SALT = "encryptionsalt"
 
 @contextmanager
 def kept_as_written() -> Iterator[None]:
-    """Put stack files back that were removed or only got a salt within."""
+    """After the block, restore the stack files that were removed in it, or that only got a salt."""
     before = {path: path.read_bytes() for path in STACKS_DIR.glob("Pulumi.*.yaml")}
     try:
         yield
@@ -28,7 +28,7 @@ def kept_as_written() -> Iterator[None]:
         for path, content in before.items():
             if _is_to_be_put_back(path, content):
                 write_atomically(path, content)
-                say(f"  stacks/{path.name}: is as it was before; Pulumi keeps what it added in the state")
+                say(f"  stacks/{path.name}: restored; Pulumi keeps its additions in the state")
 
 
 def _is_to_be_put_back(path: Path, content: bytes) -> bool:
@@ -40,7 +40,7 @@ def _is_to_be_put_back(path: Path, content: bytes) -> bool:
 
 
 def _meaning(content: bytes) -> Any:
-    """Return what a stack file says, without the salt; the bytes themselves when they are not YAML."""
+    """Return the values of a stack file without the salt; its bytes if it is not YAML."""
     try:
         value = yaml.safe_load(content)
     except yaml.YAMLError:
@@ -51,7 +51,7 @@ def _meaning(content: bytes) -> Any:
 
 
 def _texts(value: Any) -> Any:
-    """Return a value with all that is not a list or a mapping as text: the CLI writes `1` as `"1"`."""
+    """Return a value with every scalar as text, because the CLI writes `1` as `"1"`."""
     if isinstance(value, dict):
         return {str(key): _texts(each) for key, each in value.items()}
     if isinstance(value, list):

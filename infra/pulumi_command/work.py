@@ -1,7 +1,8 @@
-"""Around `pulumi preview|up|refresh|destroy` typed by a person: what the stack needs before, and what is noted after.
+"""The steps before and after a `pulumi preview|up|refresh|destroy` that a person types.
 
-Before: a checked config, what this computer lacks, the stack's lock, the stack itself. After `up`: the outputs for
-`make provision`; after `destroy`: a note with which `make down` can ask the cloud. The engine is the person's to steer.
+Before: check the config, install what this computer lacks, lock the stack, create it. After `up`: save the outputs for
+`make provision`. After `destroy`: save a note with which `make down` can query the cloud. The options for the Pulumi
+engine are passed on as typed.
 """
 
 from collections.abc import Sequence
@@ -28,9 +29,9 @@ from serving.endpoint import endpoint_file
 
 
 def work(verb: Work, reference: str, words: Sequence[str], *, own_config: bool) -> int:
-    """Run `pulumi` with `words`, which name `verb` and, as `reference`, a stack. Return its exit status.
+    """Run `pulumi` with `words` and return its exit status. `verb` and the stack `reference` are parsed from `words`.
 
-    Raises ConfigError for a wrong stack file before anything runs, DeployError when another command works on the stack.
+    Raises ConfigError for a wrong stack file before anything runs, DeployError if another command works on the stack.
     """
     stack = reference.rpartition("/")[2]
     if verb == "destroy":
@@ -64,20 +65,20 @@ def work(verb: Work, reference: str, words: Sequence[str], *, own_config: bool) 
 
 
 def _held(verb: Work, stack: str, cloud: str, reference: str) -> AbstractContextManager[Stack]:
-    """Return the hold on the stack. A preview leaves nothing behind except the placement of a cloud stack."""
+    """Return the locked stack. A preview without rented machines also removes the stack's new folder afterwards."""
     if verb == "preview" and cloud not in RENTED:
         return only_looking(stack, cloud)
     return hold(stack, cloud, reference=reference)
 
 
 def _after_up(config: DeploymentConfig, stack: str, typed: Typed, digest: str) -> None:
-    """Note what an update came to: outputs and placement, or that the place has no capacity."""
+    """Save the outputs and the placement of an update, or report its failure."""
     if typed.status:
         _tell_failure(config, stack, typed)
         return
     try:
         outputs = save_outputs(stack, typed.report.outputs)
-    except ConfigError:  # with --target, say, only part of the program's outputs is there
+    except ConfigError:  # e.g. with --target, the program has only a part of its outputs
         outputs_file(stack).unlink(missing_ok=True)  # the next command reads them from the state
         return
     note_file(stack, digest)
@@ -87,7 +88,7 @@ def _after_up(config: DeploymentConfig, stack: str, typed: Typed, digest: str) -
 
 
 def _tell_failure(config: DeploymentConfig, stack: str, typed: Typed) -> None:
-    """Say what to do about an error of the cloud, above all one that another place may mend."""
+    """Print what to do about an error of the cloud, especially if another zone or machine type may help."""
     cloud, text = rented_cloud(config.cloud), "\n".join(typed.report.errors)
     if cloud is None:
         return
@@ -102,11 +103,11 @@ def _tell_failure(config: DeploymentConfig, stack: str, typed: Typed) -> None:
 
 
 def _after_destroy(stack: str, held: Stack, placement: Placement | None) -> None:
-    """Note that nothing is known to be left; `make down` confirms it with the cloud."""
+    """Note that the state has no more resources; `make down` confirms that with the cloud."""
     next_command(f"make down STACK={stack}, which checks that nothing remains")
     if held.known_ids():
         return
     outputs_file(stack).unlink(missing_ok=True)
-    endpoint_file(stack).unlink(missing_ok=True)  # its address may be somebody else's tomorrow
+    endpoint_file(stack).unlink(missing_ok=True)  # its address may soon belong to somebody else
     if placement is not None:
         write_placement(stack, KnownPlacement.of(placement, Progress(holds_nothing=True)))

@@ -24,7 +24,7 @@ CA_CERTIFICATE = "ca.pem"
 CA_KEY = "ca.key"
 CA_DAYS = 3650
 CA_LAST_DAYS = 400
-"""A CA with less than this left is replaced: what it signs would outlive it."""
+"""A CA that expires sooner is replaced: it would sign certificates that outlive it."""
 
 CLOCK_SKEW = timedelta(hours=1)
 """How far a client's clock may be behind when a certificate is new."""
@@ -33,7 +33,7 @@ CLOCK_SKEW = timedelta(hours=1)
 def server_certificate(
     path: Path, ca_folder: Path, names: tuple[str, ...], days: int, now: datetime, *, keep: bool = True
 ) -> str:
-    """Return certificate and private key for `names` as one PEM, kept at `path`.
+    """Return certificate and private key for `names` as one PEM, which is kept at `path`.
 
     A new one is made and signed by the CA in `ca_folder` if there is none, if the names or the CA changed, or in the
     last third of its life. Without `keep` it is returned and not written.

@@ -127,7 +127,7 @@ def _read_keys(path: Path) -> dict[str, str]:
     except FileNotFoundError:
         return {}
     except OSError as error:
-        hint = "let yourself read it, or move it away to have new keys made"
+        hint = "let your user read it, or move it away to get new keys"
         raise ConfigError(f"cannot be read ({error.strerror})", where=str(path), hint=hint) from None
     except ValueError:
         keys = None

@@ -21,7 +21,7 @@ def mention_other_name(endpoint: Endpoint) -> None:
 
 
 def _urls(text: bytes) -> set[str]:
-    """Return where an endpoint answers; empty for a file of another version."""
+    """Return the URLs of an endpoint; empty for a file of another version."""
     try:
         content = parse_object(text)
         return {content["url"], *content["other_urls"]}

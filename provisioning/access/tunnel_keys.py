@@ -30,7 +30,7 @@ class TunnelKeys:
 
 
 def tunnel_keys(stack: str, *, keep: bool = True) -> TunnelKeys:
-    """Return the keys of `stack`, made on first use; those that are made are kept, unless `keep` is false."""
+    """Return the keys of `stack`. Makes them on first use, and keeps them unless `keep` is false."""
     folder = stack_state_dir(stack) / "tunnel"
     if keep or folder.exists():
         return _keys_in(folder, stack)

@@ -47,7 +47,7 @@ LOOK_S = 120
 
 @dataclass(frozen=True)
 class _Base:
-    """What this machine knows of the base model."""
+    """The facts about the base model that this machine can read."""
 
     tensors: Base
     """Its tensors; empty if this machine cannot read it."""
@@ -110,7 +110,7 @@ def _check(listed: ListedAdapter, spec: ServingSpec, base: _Base, *, key: str) -
     check_tensors(found.config, found.heads, base.tensors, found.name, where=key)
     if found.sha256 and found.sha256 != listed.sha256:
         raise ConfigError(
-            f"{WEIGHTS} of {found.name} has SHA-256 {found.sha256}, not the one that is listed",
+            f"{WEIGHTS} of {found.name} has SHA-256 {found.sha256}, not the listed one",
             where=f"{key}.sha256",
             hint="list other files as a new version",
         )
@@ -118,7 +118,7 @@ def _check(listed: ListedAdapter, spec: ServingSpec, base: _Base, *, key: str) -
 
 @dataclass(frozen=True)
 class Look:
-    """A remote adapter, as its source shows it."""
+    """A remote adapter: what its source shows without a download of the weights."""
 
     name: str
     config: LoraConfig
@@ -128,7 +128,7 @@ class Look:
 
 
 def look(source: HubFetch | ListedFetch, *, key: str) -> Look | None:
-    """Return the adapter as its source shows it; None if only a host can read it. Raises ConfigError."""
+    """Return what the source shows of an adapter; None if only a host can read it. Raises ConfigError."""
     try:
         report = _shown(source, key, CONFIG)
     except ConfigError:
@@ -152,7 +152,8 @@ def _heads(report: Mapping[str, Any]) -> Heads:
 
 
 def _shown(source: HubFetch | ListedFetch | RegistryFetch, key: str, name: str) -> dict[str, Any]:
-    """Return what fetch_model.py prints of the files, with the content of `name`. Raises ConfigError."""
+    """Return the description of the files that fetch_model.py prints, with the content of `name`. Raises
+    ConfigError."""
     place, pin = source.fetch_arguments
     conditions = source.conditions if isinstance(source, HubFetch) else ()
     try:

@@ -94,7 +94,7 @@ def _checked(target: Target) -> AdapterStack:
 
 
 def _command(target: Target, task: str, retire: Sequence[str]) -> str:
-    """Return what a person types to plan or apply."""
+    """Return the command that a person types to plan or apply."""
     flags = " ".join(f"--retire {name}" for name in retire)
     return target.command("adapters", f"DO={task}", *((f'ARGS="{flags}"',) if flags else ()))
 

@@ -30,7 +30,7 @@ FOLDER_NAME = re.compile(r"(?P<name>.*?)(?:[-_.@]?v?(?P<version>\d+))?")
 
 @dataclass(frozen=True)
 class _Stack:
-    """What this machine knows of the stack."""
+    """The facts about the stack that this checkout has."""
 
     name: str
     serving: ServingSpec | None
@@ -71,7 +71,7 @@ def _print(stack: _Stack, adapters: Sequence[AdapterSpec], *, head: bool) -> Non
 
 
 def _stack(target: Target) -> _Stack:
-    """Return what is known. A stack that `up` has not made yet may have a manifest already."""
+    """Return these facts. A stack that `up` has not made yet may already have a manifest."""
     try:
         outputs = load_outputs(target)
     except UsageError:
@@ -118,7 +118,8 @@ def _unknown_base(seen: Look) -> str:
 
 
 def _look(source: Source, *, where: str) -> Look:
-    """Return what the adapter's files say. Raises ConfigError for other files, or if only a host can read them."""
+    """Return the contents of the adapter's files. Raises ConfigError for other files, or if only a host can read
+    them."""
     files = with_login(resolve(source, key=f"{where}.source"), key=f"{where}.source")
     if isinstance(files, LocalFolder):
         config, weights = read_adapter_config(files.path, where=where), files.path / WEIGHTS

@@ -30,7 +30,7 @@ class Row:
     """Hosts whose engine serves it."""
     source: str
     since: str
-    """When the name moved to it and who moved it; empty if it never did."""
+    """When the name moved to this version, and who moved it; empty if it never did."""
 
 
 def adapters_list(target: Target, *, as_json: bool) -> int:
@@ -115,7 +115,7 @@ def _unused(stack: AdapterHosts, host: HostRecord) -> list[Folder]:
 
 
 def _table(target: Target, rows: Sequence[Row], unused: Mapping[str, Sequence[Folder]]) -> list[str]:
-    """Return the screen."""
+    """Return the lines to print."""
     width = max((len(row.name) for row in rows), default=0)
     lines = []
     for row in rows:

@@ -18,7 +18,7 @@ class Running(Served):
     """What an engine serves now."""
 
     engine: str = ""
-    """Which start of the engine this is."""
+    """Identifies the start of the engine."""
     refused: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Versions that it skipped at its start: `folder`, and `problem` in the engine's words."""
 
@@ -38,11 +38,11 @@ class AdapterReport:
     """One host's adapters."""
 
     served: Served
-    """What the engine will serve after its next start."""
+    """The adapters that the engine serves after its next start."""
     running: Running | None
     """None if no engine answers, or it was started without adapters."""
     history: tuple[Mapping[str, Any], ...]
-    """The moves of names, oldest first: what, when, by whom."""
+    """The moves of names, oldest first, with time and person."""
 
     @classmethod
     def read(cls, said: Mapping[str, Any]) -> "AdapterReport":

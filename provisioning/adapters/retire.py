@@ -22,18 +22,18 @@ class Retired:
     version: str
     """Its version on a host or in the record; empty if neither has it."""
     hosts: tuple[str, ...]
-    """Those that serve it."""
+    """The hosts that serve it."""
 
     @property
     def words(self) -> str:
-        """What happens to it, for a plan."""
+        """A line for a plan."""
         if not self.version:
             return f"{self.name} is not served any more"
         return f"{self.name} stops being served: {self.version}{_on(self.hosts)}"
 
 
 def retirement(stack: AdapterStack, names: Sequence[str]) -> list[Retired]:
-    """Return what happens to `names` when they are retired.
+    """Return the effect of retiring `names`.
 
     Raises UsageError for a name that is listed or that never existed. Raises ConfigError with a line for each other
     name that hosts or record have but the manifest lacks: its clients would lose it.

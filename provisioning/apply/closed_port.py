@@ -16,7 +16,7 @@ from provisioning.ssh.target import SshTarget
 
 
 def mention_closed_port(outputs: StackOutputs, results: Mapping[str, HostResult], *, at_once: int) -> None:
-    """Name the firewall that blocks a gateway which this run has started; `results` are by the host's name.
+    """Print the firewall that blocks a gateway of this run; `results` are by the host's name.
 
     Only existing hosts are queried: the others have no firewall but ours. A query that fails is ignored, since the
     provision has succeeded; `status` queries again.

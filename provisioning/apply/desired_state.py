@@ -1,7 +1,7 @@
-"""The roles' lists of resources joined to one list per host, and the endpoint that they lead to.
+"""Joins the roles' resources to one list per host, and returns the endpoint that clients get.
 
-Reaches no host. Makes certificates, keys and tiny models that are missing, and nothing else. Import it late: templates
-and certificates take time that a connection under way can use.
+Reaches no host. Makes certificates, keys and tiny models that are missing, and nothing else. Import it late, after the
+connections were started: loading templates and certificates takes time.
 """
 
 import itertools
@@ -21,7 +21,7 @@ from serving.endpoint import Endpoint, endpoint_of
 
 @dataclass(frozen=True)
 class DesiredState:
-    """What the hosts should have, and where clients will find the stack."""
+    """The resources of each host, and the endpoint for clients."""
 
     lists: Mapping[str, Sequence[Resource]]
     """Resources in the order in which they are applied, by the host's name."""
@@ -37,7 +37,7 @@ def desired_state(
     allow_downgrade: bool = False,
     keep: bool = True,
 ) -> DesiredState:
-    """Return what `roles` need on `hosts`.
+    """Return the resources that `roles` need on `hosts`.
 
     A host with a newer engine than this checkout's refuses its whole list, unless `allow_downgrade`. If `keep` is
     false, missing certificates and keys are made for this list alone and not written.

@@ -13,7 +13,7 @@ _START = re.compile(r"^Starting .*(?:\.service|vLLM)")
 """systemd's line at the beginning of each start."""
 
 _JOURNAL = re.compile(r"^(?:\[ *\d+\.\d+\]|[A-Z][a-z]{2} +\d+ [\d:]{8}|\d{4}-\d\d-\d\dT\S+) \S+ [^ :\[]+(?:\[\d+\])?: ")
-"""What journalctl puts before a line, except with `-o cat`."""
+"""The prefix that journalctl writes before a line, except with `-o cat`."""
 
 _PROCESS = re.compile(r"^(?:\([\w-]+(?: [\w=]+)* pid=\d+\) )?(?:(?:ERROR|CRITICAL) \S+ \S+ \[[^\]]+\] )?")
 """What vLLM puts before a line: `(EngineCore pid=99) ERROR 11-21 13:12:49 [core.py:1750] `."""
@@ -222,6 +222,6 @@ def _first_error(said: Sequence[str]) -> Diagnosis | None:
 
 
 def _shortened(text: str) -> str:
-    """Return one line that fits a screen, without what pydantic and vLLM append to a message."""
+    """Return one line that fits a screen, without the suffixes of pydantic and vLLM."""
     text = _BEHIND.sub("", text)
     return text if len(text) <= CAUSE_LENGTH else text[: CAUSE_LENGTH - 1] + "…"

@@ -1,6 +1,6 @@
-"""Brings all hosts to their desired state, or prints a plan of it; prints and writes the result.
+"""Brings all hosts to their desired state, or plans that; prints and writes the result.
 
-provisioning/converge does the work on a host, provisioning/apply/desired_state.py says what it should have.
+provisioning/converge does the work on a host; provisioning/apply/desired_state.py has the resources.
 """
 
 import time
@@ -117,7 +117,7 @@ class _Run:
         self._lists: Future[DesiredState] = Future()
 
     def follow(self, at_once: int) -> None:
-        """Bring or plan the hosts, print their progress until the last one has ended, and write the result.
+        """Change or plan the hosts, print their progress until the last one has ended, and write the result.
 
         Raises ConfigError for files that the config names and that cannot work, before any host is changed.
         """
@@ -137,7 +137,7 @@ class _Run:
             self._write()
 
     def _begin(self, at_once: int) -> Iterator[tuple[HostRecord, HostResult | DeployError]]:
-        """Connect to the hosts while the lists are made; return the hosts' ends as they come."""
+        """Connect to the hosts while the lists are made; return an iterator of the hosts' results as they come."""
         ends = on_each(self.hosts, self._work, at_once=at_once)
         from provisioning.apply import desired_state  # imports templates and cryptography while the hosts connect
 

@@ -84,7 +84,7 @@ def send_reboot(connection: "fabric.Connection", host: HostRecord) -> None:
 
 
 def joined(first: HostResult, second: HostResult) -> HostResult:
-    """Return both parts of a run as one: what the first part changed stays changed if the second leaves it."""
+    """Return both parts of a run as one. A resource that only the first part changed counts as changed."""
     settled = {outcome.id for outcome in (*second.changed, *second.failed, *second.skipped)}
     changed = {outcome.id: replace(outcome, reboot="") for outcome in first.changed if outcome.id not in settled}
     return replace(

@@ -17,7 +17,7 @@ EXAMPLES = {
     "adapters:rollback": "make adapters DO=rollback ARGS=contract",
     "ssh": "make ssh ARGS=\"--command 'uptime -p'\"",
 }
-"""Examples for tasks with arguments of their own, which are easily forgotten or misplaced."""
+"""Examples for tasks whose own arguments are easily forgotten or misplaced."""
 
 
 def end_wrong_usage_with_2(program: Any) -> None:

@@ -18,7 +18,7 @@ from provisioning.converge.result import HostResult, Outcome, Progress
 
 LOG_EVERY_S = 15.0
 DETAIL_LINES = 20
-"""Lines shown of a failed program's output: with the lines around them they fit on one screen."""
+"""Most lines shown of a failed program's output. Together with the other lines they fit on one screen."""
 
 LONGEST_CHANGE = 100
 """Characters shown of a change: a command or a list of files may be long, and provision.json has all of it."""
@@ -68,7 +68,7 @@ class ProgressPrinter:
             self._redraw()
 
     def progress_only(self, host: str, event: Outcome | Progress) -> None:
-        """Print progress but no outcome, for a run that shows its outcomes together at the end."""
+        """Print progress but no outcome, for a run that prints all outcomes at the end."""
         if isinstance(event, Progress):
             self.event(host, event)
 

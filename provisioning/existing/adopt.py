@@ -1,4 +1,4 @@
-"""`fab adopt`: look at an existing host, say what works there, write its inventory. Changes nothing on the host."""
+"""`fab adopt`: look at an existing host, print what works there, write its inventory. Changes nothing on the host."""
 
 import re
 from collections.abc import Sequence
@@ -105,7 +105,7 @@ def host_name(address: str) -> str:
 
 
 def _looked_at(ssh_target: SshTarget) -> HostFacts:
-    """Return what the host is. If its login or host key fails, the error says what to write for `make adopt`."""
+    """Return the facts of the host. If its login or host key fails, the error says what to write for `make adopt`."""
     try:
         return look(ssh_target)
     except LoginError as error:

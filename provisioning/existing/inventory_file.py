@@ -18,7 +18,7 @@ MARK = re.compile(r"^# adopt ([0-9a-f]{64})\n", re.MULTILINE)
 
 def inventory_text(host: HostRecord, facts: HostFacts, plan: Plan, *, login: str) -> str:
     """Return the file for one host, marked."""
-    # only what does not change by itself
+    # only values that do not change by themselves
     seen = f"{facts.os_name or facts.os_release}, Linux {facts.kernel} on {facts.arch}"
     body = render(
         "inventory.yaml.j2",
@@ -54,9 +54,9 @@ def write_inventory(path: Path, text: str, *, replace: bool) -> str:
         lines = difflib.unified_diff(
             there.splitlines(), text.splitlines(), fromfile=str(path), tofile="as the host is now", lineterm="", n=1
         )
-        hint = "copy the lines that you want from the difference, or overwrite the file with ARGS=--replace"
+        hint = "copy the lines that you need from the difference, or overwrite the file with ARGS=--replace"
         raise UsageError(
-            "was edited since `adopt` wrote it, and was not changed",
+            "was edited since `adopt` wrote it, so it was not overwritten",
             where=str(path),
             hint=hint,
             detail="\n".join(lines),

@@ -45,7 +45,7 @@ SYSTEMD_IN_WSL = (
 
 @dataclass(frozen=True)
 class Plan:
-    """What the inventory has beyond the facts."""
+    """The values of the inventory that are chosen, not found on the host."""
 
     engine: str
     gateway_port: int
@@ -92,9 +92,9 @@ def plan(facts: HostFacts) -> Plan:
 
 
 def notes(facts: HostFacts, plan: Plan) -> Iterator[str]:
-    """Yield what a person should know before the first `provision`; none of it prevents one."""
+    """Yield notes for a person before the first `provision`; none of them prevents it."""
     if plan.engine == "ollama":
-        yield f"its Python {facts.python} is too old for vLLM's environment (3.11): the inventory names Ollama"
+        yield f"its Python {facts.python} is too old for vLLM's environment (3.11), so the inventory names Ollama"
     if facts.wsl:
         yield "WSL: Windows keeps clock, swap and kernel, and ends the machine when nobody uses it; see the docs"
     elif facts.virtualization == "container":
@@ -103,7 +103,7 @@ def notes(facts: HostFacts, plan: Plan) -> Iterator[str]:
         yield "sshd takes passwords: `provision` turns that off; `password_logins: true` in the inventory keeps it"
     yield from _gpu_notes(facts)
     if facts.memory_gib < LITTLE_MEMORY_GIB:
-        yield f"only {facts.memory_gib} GiB of memory: the engine does not start with a model that does not fit"
+        yield f"only {facts.memory_gib} GiB of memory: an engine whose model does not fit does not start"
     if facts.disk_free_bytes < LITTLE_DISK_GIB * GIB:
         yield f"{facts.disk_free_bytes / GIB:.0f} GiB of disk are free; vLLM's environment alone takes about 10"
     yield from _already_serving(facts, plan)
@@ -115,12 +115,12 @@ def _gpu_notes(facts: HostFacts) -> Iterator[str]:
     """Yield notes about the GPUs."""
     if facts.gpus_without_driver:
         words = f" (nvidia-smi: {facts.nvidia_smi.error})" if facts.nvidia_smi.error else ""
-        seen = f"{facts.nvidia_pci} NVIDIA GPU on the PCI bus, but no driver that sees it{words}"
+        seen = f"{facts.nvidia_pci} NVIDIA GPU on the PCI bus, but no loaded driver sees it{words}"
         if "mismatch" in facts.nvidia_smi.error:
             yield "its NVIDIA driver was upgraded and the previous one is still loaded: reboot it, then adopt it again"
         yield f"{seen}: fill in `gpu` of the inventory, or write `ignore_gpu: true`; the file is invalid until then"
     elif facts.nvidia_pci and facts.gpu is None:
-        yield f"{facts.nvidia_pci} NVIDIA GPU on the PCI bus, which this container was not given: not used"
+        yield f"{facts.nvidia_pci} NVIDIA GPU on the PCI bus, but this container has no access to it: not used"
     if facts.amd_pci:
         yield f"{facts.amd_pci} AMD GPU: not used, the engine computes on the CPU"
     models = {each.name for each in facts.nvidia_smi.gpus}
@@ -160,18 +160,18 @@ def _may_be_ours(listener: Listener) -> bool:
 
 
 def _already_serving(facts: HostFacts, plan: Plan) -> Iterator[str]:
-    """Yield which other programs listen there already, and what a provision does about them."""
+    """Yield the other programs that listen on the host, and what a provision does about them."""
     others = [each for each in facts.listeners if each.program not in SSH_PROGRAMS and not _may_be_ours(each)]
     others = [each for each in others if each.port != METRICS_PORT and each.protocol == "tcp"]
     if inside := [each for each in others if each.loopback]:
         yield f"already serving on loopback: {_names(inside)}; not touched"
     if outside := kept_open(facts, SSH_PORT):
-        names = ", ".join(f"{port} ({program or 'the kernel, WireGuard say'})" for port, program in outside.items())
-        yield f"already serving: {names}; the firewall keeps these ports open: move those to close to closed_ports"
+        names = ", ".join(f"{port} ({program or 'the kernel, e.g. WireGuard'})" for port, program in outside.items())
+        yield f"already serving: {names}; the firewall keeps these ports open; to close one, move it to closed_ports"
     usual = {"gateway": GATEWAY_PORTS[0], "engine": ENGINE_PORTS[plan.engine][0]}
     for what, port in (("gateway", plan.gateway_port), ("engine", plan.engine_port)):
         if port != usual[what]:
-            yield f"the {what} gets port {port}: another program has {usual[what]}"
+            yield f"the {what} gets port {port}, because another program uses {usual[what]}"
 
 
 def _names(listeners: list[Listener]) -> str:

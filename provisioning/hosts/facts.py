@@ -1,4 +1,4 @@
-"""What provisioning/programs/look_at_host.py prints of a host. Values only: look.py asks the host."""
+"""The facts about a host that provisioning/programs/look_at_host.py prints. Values only: look.py queries the host."""
 
 import re
 from typing import Literal
@@ -37,7 +37,7 @@ class ClosedPort(_Fact):
     firewall: str
     port: int
     command: str
-    """What opens the port for everyone."""
+    """The command that opens the port for everyone."""
     lasting: bool
     """Whether the command's effect survives a reboot."""
 

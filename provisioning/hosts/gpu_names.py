@@ -1,4 +1,4 @@
-"""GPU names of NVIDIA's driver, and what they stand for: a row of the GPU table, and a compute capability.
+"""From a GPU's name in NVIDIA's driver to its row in the GPU table and its compute capability.
 
 A name belongs to a row only if it is exactly that card. A variant (RTX 4090 D), a laptop GPU, a vGPU profile
 (A100-10C) or a MIG slice keeps its own name: it is less than the full card, and the host reports its memory.
@@ -14,7 +14,7 @@ from infra.contract.outputs import Gpu
 
 MAKER = re.compile(r"^(NVIDIA|Tesla|GRID|Quadro|GeForce)\s+", re.IGNORECASE)
 FORM = re.compile(r"SXM\d?|HBM\d\w?", re.IGNORECASE)
-"""Words that a name may have beside those of its row."""
+"""Words that the driver's name may contain in addition to the words of its row."""
 
 PCIE = re.compile(r"PCIE", re.IGNORECASE)
 AS_FAST_ON_PCIE = ("A100-40GB", "A100-80GB")

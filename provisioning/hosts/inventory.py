@@ -37,7 +37,7 @@ def load(target: Target) -> StackOutputs:
 
 
 def load_to_look(target: Target) -> StackOutputs:
-    """Return what `load` does, but only warn about a wrong manifest and ignore it: hosts run without it."""
+    """Like `load`, but only warn about a wrong manifest and ignore it: hosts run without it."""
     outputs = load_outputs(target)
     try:
         return _with_adapters(target, outputs)

@@ -1,4 +1,4 @@
-"""Look at a host that need not be provisioned yet, and return what it is. Changes nothing on it."""
+"""Collects the facts of a host, provisioned or not. Changes nothing on it."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def look(host: SshTarget) -> HostFacts:
-    """Return what `host` is. Raises UsageError if the login cannot run the programs, HostError if SSH fails."""
+    """Return the facts of `host`. Raises UsageError if the login cannot run the programs, HostError if SSH fails."""
     with connect(host) as connection:
         seen = _seen(connection, host)
     try:
@@ -28,7 +28,7 @@ def look(host: SshTarget) -> HostFacts:
 
 
 def _seen(connection: "fabric.Connection", host: SshTarget) -> Any:
-    """Return what the programs print that look at a host and at its firewalls."""
+    """Return the output of the two programs that look at a host and at its firewalls."""
     try:
         seen = ask_program(connection, host, "look_at_host")
         closed = ask_program(connection, host, "other_firewalls", *map(str, GATEWAY_PORTS))

@@ -52,7 +52,8 @@ def on_each(
 
 
 class Failures:
-    """The failed hosts. Each error is printed as it comes; that of an only host is raised by `raise_any` instead."""
+    """The failed hosts. Each error is printed as it comes. If there is only one host, `raise_any` raises its error
+    instead."""
 
     def __init__(self, hosts: Sequence[HostRecord], report: Callable[[str, DeployError], None]) -> None:
         self._count = len(hosts)
@@ -80,7 +81,7 @@ class Failures:
 
 
 def raise_failures(failed: Mapping[str, DeployError | None], hosts: int, *, hint: str) -> None:
-    """Raise HostError if hosts failed; the error of an only host is raised as it is.
+    """Raise HostError if hosts failed. If there is only one host, its own error is raised.
 
     `failed` has the hosts by name; None if the reason was printed already.
     """

@@ -79,10 +79,11 @@ def make_bundle(
     say(f"manifest SHA-256: {made.manifest_sha256}")
     if made.secrets:
         say(f"secrets, to be transferred separately: {made.secrets}")
-    if resources.endpoint is not None:  # the installation happens elsewhere, and a client needs URL, CA and key
+    if resources.endpoint is not None:  # the host is installed elsewhere, and a client needs URL, CA and key
         say(f"endpoint, once it is installed: {write_endpoint(resources.endpoint)}")
     handed = " --secrets FILE" if made.secrets else ""
-    # Checked before anything in the archive runs: who can change its files can change the installer that checks them.
+    # The person checks the archive before any of its programs runs: an attacker could also change the installer that
+    # checks.
     look = f'echo "{made.archive_sha256}  {path.name}" | sha256sum --check -'
     install = f"{path.stem}/install.sh --manifest {made.manifest_sha256}{handed}"
     next_command(f"on the host: {look} && tar -xf {path.name} && {install}")
@@ -123,7 +124,7 @@ def _release_of(hosts: Sequence[HostRecord]) -> str:
     found = {host.os_release for host in hosts}
     if len(found) > 1:
         raise UsageError(
-            "the hosts run different releases", where="bundle", hint="name hosts that run the same one with --host"
+            "the hosts run different releases", where="bundle", hint="name only hosts of one release with --host"
         )
     (release,) = found
     if release is None:
@@ -142,7 +143,7 @@ def _packages(lists: Lists, headers: Sequence[str], release: Release, setup: Set
 
 
 def _once(components: Iterable[Component]) -> list[Component]:
-    """Return the components, each once also if several hosts share it."""
+    """Return the components, each once even if several hosts share it."""
     return list({(each.name, each.version): each for each in components}.values())
 
 

@@ -1,6 +1,6 @@
 """NVIDIA's driver in a bundle: its signed repository for apt here, and the headers to build the kernel module.
 
-Connects to no host: the person names the kernel that runs there.
+Connects to no host: the user names the kernel that runs there.
 """
 
 import re

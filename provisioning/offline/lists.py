@@ -1,6 +1,6 @@
 """The resource lists of a bundle, changed so that nothing in them needs a network or is secret.
 
-Fetches here what a host would fetch: models of the hub become folders, downloads become blobs.
+What a host would fetch is fetched here: models of the hub become folders, downloads become blobs.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ from provisioning.roles.host.nvidia import without_repository
 
 BLOBS = "blobs"
 OLLAMA_ARCHIVES = "/ollama/archives/"
-"""Where a release of Ollama that was built here is put: the only tree that is not a model or an adapter."""
+"""Folder on a host for a release of Ollama that was built here: the only tree that is not a model or an adapter."""
 ADAPTERS = "adapters"
 """Folder of adapters on a host; all other trees are a base model."""
 PYTHON_PACKAGES = ("python3",)

@@ -1,4 +1,4 @@
-"""What a bundle needs to know of a distribution's release: package sources, Python, C library."""
+"""Facts about the releases of distributions that a bundle can be for: package sources, Python, C library."""
 
 import platform
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
 """One Fabric connection to a host whose keys are known beforehand.
 
 Trusts the host's `host_keys` only. The user's known_hosts and ssh_config are not read, so that two people get the same
-result; an ssh_config that the inventory names is. Runs nothing on the host. Import it late: fabric and paramiko take
-0.3 s.
+result; an ssh_config that the inventory names is read. Runs nothing on the host. Import it late: fabric and paramiko
+take 0.3 s.
 """
 
 import contextlib
@@ -155,7 +155,9 @@ def _read_key(host: SshTarget, where: str) -> paramiko.PKey:
 
 def _trust(client: paramiko.SSHClient, host: SshTarget) -> None:
     """Trust the host's `host_keys` and no others."""
-    name = host.address if host.ssh_port == SSH_PORT else f"[{host.address}]:{host.ssh_port}"  # as paramiko looks it up
+    name = (
+        host.address if host.ssh_port == SSH_PORT else f"[{host.address}]:{host.ssh_port}"
+    )  # the name under which paramiko looks it up
     for line in host.host_keys:
         try:
             entry = HostKeyEntry.from_line(f"{name} {line}")

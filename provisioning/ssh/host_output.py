@@ -1,4 +1,4 @@
-"""Separates a command's output from what else a host prints: login scripts, banners, harmless warnings. Pure.
+"""Separates a command's output from the output of login scripts, banners and harmless warnings. Pure.
 
 A login shell runs its start files before our command, so the output of a `.bashrc` (or `~/.ssh/rc`, or the message of
 the day) comes first on stdout. Commands are therefore framed: the host prints MARK as a line on stdout and on stderr,
@@ -74,7 +74,7 @@ class Frame:
 
     @property
     def is_drowned(self) -> bool:
-        """Whether so much came without the mark that no answer will come."""
+        """Whether there is so much output without the mark that the mark will not come."""
         return not self.begun and len(self.noise) > NOISE_BYTES
 
     def take(self, block: bytes) -> bytes:

@@ -100,7 +100,7 @@ def offered_keys(host: SshTarget, named: Sequence[Path]) -> Iterator[list[LoginK
 
 
 def known_login(host: SshTarget) -> dict[str, str] | None:
-    """Return the `key` that worked the last time and its `file`; None if none is noted."""
+    """Return the `key` that worked last time, and its `file`; None without a note."""
     try:
         noted = parse_object(_note(host).read_bytes())
         return {"key": str(noted["key"]), "file": str(noted["file"])}

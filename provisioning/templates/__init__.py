@@ -1,1 +1,1 @@
-"""Configuration files with gaps, and the function that fills them in. Decides no value."""
+"""Templates of configuration files, and the function that fills them in. Decides no value."""

@@ -1,4 +1,4 @@
-"""The templates of provisioning/templates, filled in. A name that a template uses and nobody gave is an error."""
+"""Fills in the templates of provisioning/templates. A name without a value is an error."""
 
 from functools import cache
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The releases of a stack's adapters: which versions there are, and which one each name means.
+"""The releases of a stack's adapters: their versions, and the version that each name means.
 
 People write the manifest, `adapters/<stack>.yaml` beside the stack file, which lists the versions. `adapters:promote`
 and `adapters:rollback` write the record beside it, `adapters/<stack>.lock`, with a line for each move of a name. This
@@ -54,8 +54,8 @@ class ListedAdapter(Frozen):
     prompt: str = Field(
         default="",
         max_length=4000,
-        description="A promote needs another answer to this prompt than the base model's. If empty, to one of three "
-        "built-in prompts. It is visible on the host, so write no secret.",
+        description="Prompt of a promote: the adapter must answer it differently from the base model. If empty, one of"
+        " three built-in prompts. It is visible on the host, so write no secret.",
     )
 
     @property
@@ -119,7 +119,7 @@ class Releases:
 
     @property
     def lock(self) -> Path:
-        """Where the record is."""
+        """Path of the record."""
         return self.path.with_suffix(".lock")
 
     @property
@@ -135,7 +135,7 @@ class Releases:
 
     @property
     def recorded(self) -> Mapping[str, str]:
-        """What each name means by its newest line in the record, listed or not; without retired names."""
+        """The version that each name means by its newest line in the record, listed or not; without retired names."""
         return _recorded(self.moves)
 
     def listed(self, version: str) -> ListedAdapter:
@@ -147,7 +147,8 @@ class Releases:
         return next((move for move in reversed(self.moves) if move.adapter == name), None)
 
     def before(self, name: str) -> str:
-        """Return what `name` meant before the newest promote that was not rolled back; empty if there is none.
+        """Return the version that `name` meant before the newest promote that was not rolled back; empty if there is
+        none.
 
         So each rollback goes one version further back, and never forward again.
         """
@@ -190,8 +191,8 @@ class Releases:
     def _check_bases(self, model: ModelSpec) -> None:
         """Refuse an adapter of another base model than the served one.
 
-        A copy of a model has two names, because its files do not name the original: the name in the stack file, and
-        the one that all adapters use.
+        A copy of a model may have two names, because its files do not name the original: its name in the stack file,
+        and the name that all adapters use.
         """
         base = base_name(model)
         copied = next((each.base for each in self.manifest.adapters if "/" in each.base), base)
@@ -206,7 +207,7 @@ class Releases:
 
 
 def _recorded(moves: Sequence[Move]) -> dict[str, str]:
-    """Return what names mean by these lines; without retired names."""
+    """Return the version that each name means by these lines; without retired names."""
     return {name: version for name, version in {move.adapter: move.to for move in moves}.items() if version}
 
 

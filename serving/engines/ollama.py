@@ -1,6 +1,6 @@
 """Turn a serving spec into Ollama's environment and its list of models. Pure: reads no file.
 
-Knows only the paths that it gets, and does not know systemd.
+All paths are arguments; does not know systemd.
 """
 
 from collections.abc import Mapping, Sequence

@@ -21,7 +21,7 @@ class Processor:
     cpu_count: int
     gpu_count: int = 0
     bfloat16: bool = True
-    """Whether the GPUs support it: from Ampere on they do, a T4 does not."""
+    """Whether the GPUs support bfloat16: Ampere and later do, a T4 does not."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -46,7 +46,7 @@ FORBIDDEN = (
     ("POST", "/api/copy"),
     ("DELETE", "/api/delete"),
 )
-"""Paths of vLLM or Ollama, some without a key, that change models or show other clients' work."""
+"""Paths of vLLM or Ollama that change models or show other clients' work. Some work without a key."""
 
 NATIVE = (("GET", "/api/tags"), ("POST", "/api/chat"), ("POST", "/api/generate"))
 """The part of Ollama's own API that the config can allow."""
@@ -55,7 +55,7 @@ CONNECT_S = 10
 PORT_TRY_S = 1.5
 """Silence after which the engine's port counts as closed: a firewall does not answer."""
 LEAST_LEFT = timedelta(hours=12)
-"""A certificate must stay valid for so long. provision renews in the last third of at least two days."""
+"""How long a certificate must stay valid. provision renews in the last third of at least two days."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +85,7 @@ Check = Callable[[], str]
 
 
 def checks(target: Target) -> Iterator[tuple[str, Check]]:
-    """Yield name and function of each check. In this order, the first failure says most."""
+    """Yield name and function of each check. They are in an order in which the first failure explains most."""
     yield "certificate_valid", lambda: certificate_valid(target.host, target.port, target.endpoint.ca)
     yield "models_listed", lambda: models_listed(target)
     for name in target.endpoint.models:

@@ -43,7 +43,7 @@ class CheckResult:
     ok: bool
     seconds: float
     detail: str
-    """The result or the failure, in words."""
+    """The result or the failure as text."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -75,7 +75,7 @@ def smoke(
     endpoint cannot be reached at all, ConfigError if its key or CA is missing.
     """
     began = time.monotonic()
-    endpoint.api_key()  # a missing key is a wrong use of the command, not a failed check
+    endpoint.api_key()  # read first: a missing key is a usage error, not a failed check
     found: list[CheckResult] = []
     try:
         for url in endpoint.urls:

@@ -66,9 +66,9 @@ class ListedFetch:
     environment: Mapping[str, SecretStr] = field(default_factory=dict)
     """Secrets of the fetch program."""
     by_host: bool = False
-    """Whether the host's own role reads it. This computer may not have access."""
+    """Whether the host reads it with its own role. This computer may not have access."""
     by_login: bool = False
-    """Whether this computer's login reads it. The caller adds the login to the environment."""
+    """Whether the host reads it with this computer's login. The caller adds the login to the environment."""
 
     @property
     def fetch_arguments(self) -> tuple[str, str]:

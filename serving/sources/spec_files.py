@@ -57,7 +57,7 @@ def _problems(source: FolderSource, key: str, check: Callable[[Path], None]) -> 
         check_below(folder)
         check(folder)
     except ConfigError as error:
-        # Some errors name a file in the folder instead of a key. Messages use the path of the config.
+        # Some errors name a file in the folder instead of a key. Messages use the path as the config writes it.
         own_key = error.where.startswith(key.removesuffix(".source"))
         what = error.what if own_key else f"{error.where} {error.what}"
         yield Problem(

@@ -215,7 +215,7 @@ class VllmSpec(Frozen):
     )
     reasoning_parser: str | None = Field(
         default=None,
-        description="Format of the model's reasoning, e.g. qwen3. Answers then have it apart from the text.",
+        description="Format of the model's reasoning, e.g. qwen3. Answers then have it in a field of its own.",
     )
     chat_template: Path | None = Field(
         default=None, description="Jinja file on this computer that replaces the model's chat template."

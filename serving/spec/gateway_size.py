@@ -37,12 +37,12 @@ SPARE_CONNECTIONS_MIN = 64
 """Connections beside those of running and waiting requests: refused requests, health checks, idle clients."""
 
 SPARE_BUFFERS = 16
-"""For the metrics, the admin socket and HAProxy's own reserve."""
+"""Connections for the metrics, the admin socket and HAProxy's own reserve."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GatewaySize:
-    """Limits of HAProxy at any one time."""
+    """Limits of HAProxy."""
 
     connections: int
     connections_per_client: int

@@ -1,6 +1,6 @@
 """Rules that join several fields of `serving` and `gateway`. Each yields problems with the key to change.
 
-They use no network and do not know the machine: see infra/config/rules/capacity.py for GPU and memory.
+They use no network and do not know the machine. Rules about GPU and memory are in infra/config/rules/capacity.py.
 """
 
 from collections.abc import Iterator
@@ -190,7 +190,8 @@ GATEWAY_RULES = (gateway_port_is_free, waits_end_in_order, files_differ)
 
 
 def ports_differ(serving: ServingFields, gateway: GatewayFields) -> Iterator[Problem]:
-    """Gateway, engine and the gateway's metrics listen on three ports. Keys start at what contains both specs."""
+    """Gateway, engine and the gateway's metrics listen on three ports. Keys start at the model that contains both
+    specs."""
     if gateway.port == serving.port:
         yield Problem(
             "gateway.port", f"{gateway.port} is also the engine's port", "write 443, or give the engine another port"

@@ -1,4 +1,4 @@
-"""The lint of words: texts that people read, and the phrases that they must not contain.
+"""The lint of words: it finds refused phrases in the texts that people read.
 
 Does not judge grammar, and does not read code: a variable may have any name.
 """

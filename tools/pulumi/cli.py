@@ -46,8 +46,10 @@ class PulumiCli:
         A fetched or built CLI keeps its plugins in the cache, and uses the login of an installed CLI.
         """
         environment = {**os.environ, "PULUMI_SKIP_UPDATE_CHECK": "true"}
-        environment.pop("PULUMI_PYTHON_CMD", None)  # it would override the project's environment
-        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # every run would compile the SDK again, for seconds
+        environment.pop("PULUMI_PYTHON_CMD", None)  # would override the project's environment
+        environment.pop(
+            "PYTHONDONTWRITEBYTECODE", None
+        )  # else every run would compile the SDK again, which takes seconds
         venv = CHECKOUT / ".venv"
         folders = [str(venv / "bin"), str(self.program.parent), environment.get("PATH", os.defpath)]
         environment["PATH"] = os.pathsep.join(folders)
@@ -69,7 +71,7 @@ def find_cli() -> PulumiCli:
 
 
 def present_cli() -> PulumiCli | None:
-    """Return the CLI to use; None when it would have to be made first."""
+    """Return the CLI to use; None if it would have to be fetched or built first."""
     return _on_path() or _made()
 
 

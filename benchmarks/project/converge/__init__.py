@@ -1,1 +1,2 @@
-"""A provision with nothing to change, and one with a changed file to restore: ours against pyinfra and Ansible."""
+"""Compares `provision` with pyinfra and Ansible: once with nothing to change, and once with a changed file to
+restore."""

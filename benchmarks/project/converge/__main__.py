@@ -1,4 +1,4 @@
-"""Time the tools on one machine: nothing to change and one file to restore, nearby and 100 ms away.
+"""Time the tools on one machine, with nothing to change and with one file to restore, both nearby and 100 ms away.
 
 Each figure is the median of whole processes, as the shell sees them. After each run the host is checked over plain ssh.
 """
@@ -62,19 +62,20 @@ class Bench:
     all_runs: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     """Each run's seconds by scene and tool. On a busy machine, compare the shortest."""
     ours: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
-    """Our own runs with nothing to change nearby: whole seconds, and the host's part of provision.json."""
+    """Our own runs nearby with nothing to change: seconds of the whole process, and the host's part of
+    provision.json."""
 
     def measure(self) -> None:
         """Run each tool once, then time them in turns, so that a busy machine slows all of them alike."""
         ssh = ssh_argv(self.near, self.folder)
         for tool in TOOLS:
-            with step(f"{tool.name} for the first time"):
+            with step(f"{tool.name}: first run"):
                 self._timed(tool, self.near)
                 check(ssh, tool.name)
         for scene in self.scenes:
             with step(scene.name):
                 self.table[scene.name] = self._scene(scene, ssh)
-            say(_table(self, [scene.name]))  # a run that is interrupted has shown what it measured
+            say(_table(self, [scene.name]))  # an interrupted benchmark has then printed its results so far
 
     def _scene(self, scene: Scene, ssh: Sequence[str]) -> dict[str, float]:
         host = self.far if scene.far else self.near
@@ -112,7 +113,11 @@ def _seconds(argv: Sequence[str], env: dict[str, str], name: str) -> float:
 
 def _as_text(bench: Bench, costs: dict[str, float]) -> str:
     """Return the tables for a person: all scenes, then the phases of our own runs."""
-    lines = [_table(bench, [scene.name for scene in bench.scenes]), "", "where ours goes, nothing to change"]
+    lines = [
+        _table(bench, [scene.name for scene in bench.scenes]),
+        "",
+        "time of our own run by phase, nothing to change",
+    ]
     lines += [f"  {name:46}{seconds * 1000:7.0f} ms" for name, seconds in costs.items()]
     return "\n".join(lines)
 
@@ -133,7 +138,9 @@ def main() -> int:
     """Measure, print the tables on stdout and write the result; return 1 if a goal is missed."""
     parser = Parser(prog="python -m benchmarks.project.converge", description=__doc__)
     parser.add_argument("--runs", type=int, default=5, help="runs per figure (default: %(default)s)")
-    parser.add_argument("--near", action="store_true", help="only nearby, which takes a third of the time")
+    parser.add_argument(
+        "--near", action="store_true", help="measure without the 100 ms delay, which takes a third of the time"
+    )
     options = parser.parse_args()
     scenes = [scene for scene in SCENES if not (options.near and scene.far)]
     with step("environments of pyinfra and Ansible"):

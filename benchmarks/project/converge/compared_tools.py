@@ -33,7 +33,7 @@ class Tool:
     run: Callable[[HostRecord, Path], Run]
     """Returns the command line for a host; the second argument is a folder for files."""
     end: Callable[[HostRecord, Path], Run] | None = None
-    """Stops the processes that a run leaves, so that the next run gains nothing from them."""
+    """Ends the processes that a run leaves behind, because they would make the next run faster."""
 
 
 def ssh_argv(host: HostRecord, folder: Path) -> list[str]:
@@ -89,7 +89,7 @@ def _ansible(host: HostRecord, folder: Path) -> Run:
 
 
 def _end_ansible(host: HostRecord, folder: Path) -> Run:
-    """Close the connection that Ansible keeps for a minute: two provisions within one minute are rare."""
+    """Close the connection that Ansible keeps for a minute. Users rarely provision twice within a minute."""
     close = f"for s in {folder}/control/*; do ssh -F none -O exit -o ControlPath=$s {host.name}; done"
     return Run(argv=["sh", "-c", close])
 

@@ -39,7 +39,7 @@ def _desired_state(
     keep: bool = True,
 ) -> program.DesiredState:
     """Replace the function that joins the lists of the roles."""
-    del outputs, roles, allow_downgrade, keep  # the benchmark has one list for all, and no engine
+    del outputs, roles, allow_downgrade, keep  # the benchmark has the same list for all hosts, and no engine
     return program.DesiredState(lists={host.name: benchmark_list() for host in hosts}, endpoint=None)
 
 

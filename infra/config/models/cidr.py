@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 WIDEST_PREFIX = {4: 8, 6: 20}
-"""By IP version. A wider range is as good as the whole internet: its two halves pass every check for 0.0.0.0/0."""
+"""Smallest prefix length by IP version. Two halves of the internet would pass every check for 0.0.0.0/0."""
 
 OWN_PREFIXES = (16, 24)
 """Smallest and largest prefix length of a new network: those of AWS, with room for subnets."""
@@ -20,7 +20,8 @@ MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 EXAMPLE = "203.0.113.7/32"
 
 FOR_EVERYBODY = "write clients_from_anywhere: true (aws, gcp) or leave client_cidrs out (local)"
-"""A rule of one field does not know the cloud. Without client_cidrs, a local machine answers every client."""
+"""The rule of one field does not know the cloud, so it names both ways. Without client_cidrs, a local machine answers
+every client."""
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -63,7 +64,8 @@ def _parsed(text: str) -> Network:
 
 
 def _ssh_cidr(text: str) -> str:
-    """Return the range in the clouds' notation if SSH may be opened to it: another one would always differ."""
+    """Return the range in the clouds' notation if SSH may be opened to it. Any other notation would show as a change
+    for ever."""
     network = parse_cidr(text)
     if network.prefixlen == 0:
         raise ValueError(f"opens port 22 to everyone; write your own address, e.g. {EXAMPLE}")
@@ -74,7 +76,8 @@ def _ssh_cidr(text: str) -> str:
 
 
 def _client_cidr(text: str) -> str:
-    """Return the range in the clouds' notation if the gateway may be opened to it. The internet has its own field."""
+    """Return the range in the clouds' notation if the gateway may be opened to it. Another field opens it to the
+    internet."""
     network = parse_cidr(text)
     if network.prefixlen == 0:
         raise ValueError(f"is the whole internet; if you mean it, {FOR_EVERYBODY}")

@@ -10,7 +10,7 @@ from core.frozen import Frozen
 from core.rules import Problem, matching, refuse, twice
 
 MAX_TTL_HOURS = 2880
-"""120 days: the longest limit that GCP takes for a run time."""
+"""120 days: the longest run time that GCP accepts as a limit."""
 
 DEFAULT_TTL_HOURS = 24.0
 

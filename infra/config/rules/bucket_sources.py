@@ -70,7 +70,8 @@ NAMES = {
 def bucket_is_one_of_cloud(config: DeploymentConfig) -> Iterator[Problem]:
     """An existing bucket has a name that its cloud allows.
 
-    On AWS it is a general purpose bucket: a role cannot be given an access point or a directory bucket by that name.
+    On AWS it is a general purpose bucket: the policy of a role cannot name an access point or a directory bucket that
+    way.
     """
     spec, key = config.storage.bucket, "storage.bucket.name"
     if config.cloud not in NAMES or spec is None or spec.name is None:

@@ -49,7 +49,7 @@ NEEDED: dict[str, tuple[str, ...]] = {
     "gcp": ("project", "region", "machine.type", "network.ssh_cidrs"),
     "existing": ("inventory",),
 }
-"""Keys that a cloud needs, though the models have a default for other clouds."""
+"""Keys that a cloud needs. The models have a default for them, because other clouds do not need them."""
 
 INSTEAD = {
     ("local", "machine.type"): "write memory_gib and cpus instead",
@@ -67,7 +67,7 @@ INSTEAD = {
     ("gcp", "storage.kms_key"): "leave it out, GCP encrypts every disk with its own key",
     ("local", "lifetime"): "leave it out, a local machine costs nothing",
 }
-"""What to write instead of a key that the cloud does not take, if there is more to say than to leave it out."""
+"""What to write instead of a key that the cloud does not take, where "leave it out" is not enough."""
 
 EXAMPLES = {
     "region": "ap-northeast-2 (aws) or asia-northeast3 (gcp)",
@@ -86,7 +86,7 @@ def keys_belong(config: DeploymentConfig) -> Iterator[Problem]:
 def keys_of_other_clouds(value: Any, places: Iterable[tuple[int | str, ...]]) -> Iterator[Problem]:
     """Yield the keys of the unchecked `value` that its cloud does not take, if one of `places` is below such a key.
 
-    Otherwise an error would ask for another value of a key that must be left out.
+    Without this, an error would ask for another value of a key that must be left out.
     """
     cloud = value.get("cloud") if isinstance(value, Mapping) else None
     if not isinstance(cloud, str) or cloud not in NEEDED:

@@ -51,7 +51,7 @@ def can_be_stopped(config: DeploymentConfig) -> Iterator[Problem]:
 
 
 def needs_spot(config: DeploymentConfig) -> Iterator[Problem]:
-    """GCP offers some types on the spot market only."""
+    """A type that GCP offers on the spot market only needs market spot."""
     machine = config.machine
     if config.cloud != "gcp" or machine.market == "spot":
         return

@@ -59,23 +59,23 @@ def main() -> int:
 
 def _options() -> Any:
     parser = argparse.ArgumentParser(
-        prog="install.sh", description="Bring this host to what the bundle holds.", allow_abbrev=False
+        prog="install.sh", description="Install the bundle on this host.", allow_abbrev=False
     )
-    parser.add_argument("--manifest", default="", help="SHA-256 of MANIFEST.json, as `fab bundle` said it")
+    parser.add_argument("--manifest", default="", help="SHA-256 of MANIFEST.json, which `fab bundle` printed")
     parser.add_argument("--host", default="", help="which host of the bundle this is, when it holds several")
     parser.add_argument("--secrets", default="", help="file that was made beside the archive")
-    parser.add_argument("--plan", action="store_true", help="say what would change; change nothing")
+    parser.add_argument("--plan", action="store_true", help="print what would change; change nothing")
     return parser.parse_args()
 
 
 def _asked() -> str:
     if not sys.stdin.isatty():
-        raise Refused("which manifest is right is not said; write --manifest and the SHA-256 that `fab bundle` said")
-    return input("SHA-256 of the manifest, as `fab bundle` said it: ").strip()
+        raise Refused("the SHA-256 of the manifest is missing; write --manifest and the one that `fab bundle` printed")
+    return input("SHA-256 of the manifest, which `fab bundle` printed: ").strip()
 
 
 def verified_manifest(wanted: str) -> dict[str, Any]:
-    """Return the manifest if it is the one that a person names."""
+    """Return the manifest if it has the SHA-256 that the person gives."""
     text = (HERE / MANIFEST).read_bytes()
     found = hashlib.sha256(text).hexdigest()
     if found != wanted.lower():
@@ -85,7 +85,7 @@ def verified_manifest(wanted: str) -> dict[str, Any]:
 
 
 def chosen_host(manifest: dict[str, Any], name: str) -> str:
-    """Return which host this is."""
+    """Return the name of this host in the bundle."""
     hosts = manifest["hosts"]
     if not name and len(hosts) == 1:
         return str(hosts[0])
@@ -95,7 +95,7 @@ def chosen_host(manifest: dict[str, Any], name: str) -> str:
 
 
 def check_host(manifest: dict[str, Any]) -> None:
-    """Refuse a host that the bundle's packages are not for."""
+    """Refuse a host of another release or architecture than the bundle's packages."""
     release = {}
     for line in Path("/etc/os-release").read_text().splitlines():
         key, _, value = line.partition("=")
@@ -168,7 +168,7 @@ def run_agent(document: dict[str, Any], mode: str, host: str) -> int:
         os.write(handle, json.dumps(document).encode())
         listed = f"/proc/self/fd/{handle}"
         argv = (sys.executable, "-I", str(HERE / "agent.pyz"), mode, listed, "--blobs", str(HERE / "blobs"))
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the agent hears it, too, and stops where that is safe
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the agent gets it too, and stops safely
         try:
             with subprocess.Popen(
                 argv,
@@ -192,7 +192,7 @@ def run_agent(document: dict[str, Any], mode: str, host: str) -> int:
 
 
 def tell_all(events: Iterable[str], host: str) -> str:
-    """Print the agent's events and their counts; return why a reboot is needed, if one is."""
+    """Print the agent's events and their counts; return the reason for a reboot, empty if none is needed."""
     counts: dict[str, int] = {}
     reboot = ""
     for line in events:
@@ -205,7 +205,7 @@ def tell_all(events: Iterable[str], host: str) -> str:
 
 
 def read_packages(environment: dict[str, str]) -> None:
-    """Let apt read which packages the bundle holds."""
+    """Let apt read the list of the bundle's packages."""
     done = subprocess.run(
         ("apt-get", "-qq", "update"),
         env=environment,
@@ -269,7 +269,7 @@ def plain(text: str) -> str:
 
 
 def _progress(text: str) -> None:
-    """Show how far it has come, on a terminal only."""
+    """Show the progress, on a terminal only."""
     if sys.stderr.isatty():
         print(f"\r\033[K{plain(text)[:100]}", end="", file=sys.stderr, flush=True)
 

@@ -131,11 +131,11 @@ ADDRESSES = {
     "10.0x4": "is not an address",
     "fe80::1%-oProxyCommand=x y": "names no interface behind the %",
     "fe80::1%a\nb": "names no interface behind the %",
-    "fe80::1": "needs the interface of this machine",
-    "0.0.0.0": "is the address of no single host",  # noqa: S104
-    "::": "is the address of no single host",
-    "ff02::1%eth0": "is the address of no single host",
-    "255.255.255.255": "is the address of no single host",
+    "fe80::1": "write the interface of this machine",
+    "0.0.0.0": "is not the address of a single host",  # noqa: S104
+    "::": "is not the address of a single host",
+    "ff02::1%eth0": "is not the address of a single host",
+    "255.255.255.255": "is not the address of a single host",
     "fe80::1%eth0": "",
     "::ffff:10.0.0.4": "",
     "h.example.com.": "",

@@ -65,7 +65,7 @@ def work(verb: Work, reference: str, words: Sequence[str], *, own_config: bool) 
 
 
 def _held(verb: Work, stack: str, cloud: str, reference: str) -> AbstractContextManager[Stack]:
-    """Return the locked stack. A preview without rented machines also removes the stack's new folder afterwards."""
+    """Return the locked stack. For a preview on this computer, a new folder of the stack is removed afterwards."""
     if verb == "preview" and cloud not in RENTED:
         return only_looking(stack, cloud)
     return hold(stack, cloud, reference=reference)

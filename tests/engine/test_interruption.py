@@ -92,7 +92,9 @@ def test_plain_pulumi_creates_changes_and_destroys_a_machine(checkout: Checkout,
     assert checkout.changes() == ""
 
 
-def test_up_restarts_a_machine_that_died(checkout: Checkout, local: str) -> None:
+def test_up_restarts_a_machine_that_died_and_the_next_down_finishes_an_interrupted_down(
+    checkout: Checkout, local: str
+) -> None:
     checkout.run("up", local)
     host = checkout.outputs(local)["hosts"][0]
     identity = record.machine_id(str(checkout.state.resolve()), local, "local-test-1")
@@ -109,6 +111,14 @@ def test_up_restarts_a_machine_that_died(checkout: Checkout, local: str) -> None
     assert up.returncode == 0, up.stderr
     assert "+ created local-test-1" in up.stderr
     assert checkout.outputs(local)["hosts"][0] == host
+
+    with checkout.started("down", local) as running:
+        running.wait_for("- removing local-test-1")
+        running.kill_all()
+    done = checkout.run("down", local)
+    assert done.returncode == 0, done.stderr
+    assert checkout.result(local, "teardown.json")["ok"] is True
+    assert left(checkout, local) == []
 
 
 @pytest.mark.parametrize("after", ["up", "down"])
@@ -173,17 +183,4 @@ def test_a_second_ctrl_c_stops_at_once_and_down_recovers(checkout: Checkout, loc
     done = checkout.run("down", local)
 
     assert done.returncode == 0, done.stderr
-    assert left(checkout, local) == []
-
-
-def test_the_next_down_finishes_an_interrupted_down(checkout: Checkout, local: str) -> None:
-    checkout.run("up", local)
-    with checkout.started("down", local) as running:
-        running.wait_for("- removing local-test-1")
-        running.kill_all()
-
-    done = checkout.run("down", local)
-
-    assert done.returncode == 0, done.stderr
-    assert checkout.result(local, "teardown.json")["ok"] is True
     assert left(checkout, local) == []

@@ -24,13 +24,16 @@ KILL_AGENT = f"kill -9 $({AGENT_PID})"
 
 def test_two_at_once(machine: HostRecord) -> None:
     """The second run fails after a short wait and reports who works since when; the first is not disturbed."""
-    slow: list[Resource] = [Command(name="slow", argv=("sleep", "10"))]
+    remote(machine, "rm -f /run/slow-may-end /run/slow-began")
+    waits = "touch /run/slow-began; until test -e /run/slow-may-end; do sleep 0.1; done"
+    slow: list[Resource] = [Command(name="slow", argv=("sh", "-c", waits))]
     first = Background(machine, slow)
-    poll(lambda: remote(machine, "pgrep -fx 'sleep 10' | wc -l") != "0\n")
+    poll(lambda: remote(machine, "ls /run/slow-began 2>/dev/null || true"))
     began = time.monotonic()
     with pytest.raises(HostError, match=r"another provision is under way: started by \S+ at 20\d\d-"):
         bring(machine, slow)
     assert time.monotonic() - began < LOCK_WAIT_S + 3
+    remote(machine, "touch /run/slow-may-end")
     first.join()
     assert first.seen is not None
     assert first.seen.result.ok
@@ -100,7 +103,12 @@ def test_a_killed_apt_is_repaired(machine: HostRecord) -> None:
     assert remote(machine, "dpkg-query -W -f '${db:Status-Status}' bc; dpkg --audit") == "installed"
 
 
-NO_WAY = 'Acquire::http::Proxy "http://127.0.0.1:9"; Acquire::https::Proxy "http://127.0.0.1:9";'
+NO_WAY = """\
+Acquire::http::Proxy "http://127.0.0.1:9";
+Acquire::https::Proxy "http://127.0.0.1:9";
+Acquire::Retries::Delay "false";
+"""
+"""apt's settings without a way to the registry, and without its pauses of up to 8 s between tries."""
 
 
 def test_a_registry_out_of_reach(machine: HostRecord) -> None:
@@ -122,7 +130,7 @@ def test_an_interrupted_large_file_resumes_where_it_stopped(machine: HostRecord,
     size = 48 << 20
     (tmp_path / "weights").write_bytes(hashlib.shake_256(how.encode()).digest(size))
     wanted = Tree(path=f"/opt/large-{how.split(maxsplit=1)[0]}", source=tmp_path)
-    with DelayProxy((machine.address, machine.ssh_port), round_trip_s=1.0).running() as proxy:
+    with DelayProxy((machine.address, machine.ssh_port), round_trip_s=0.3).running() as proxy:
         run = Background(moved(machine, address="127.0.0.1", ssh_port=proxy.port), [wanted])
         poll(lambda: remote(machine, f"cat {wanted.path}/.weights.* 2>/dev/null | wc -c") > "1")
         if how == "killed agent":

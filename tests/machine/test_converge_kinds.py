@@ -2,8 +2,8 @@
 
 import re
 import shutil
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -25,8 +25,8 @@ from provisioning.converge.resources import (
     Venv,
 )
 from provisioning.converge.result import Progress
-from tests.machine.converge_host import bring, remote
-from tests.machine.machines import NewMachine
+from tests.machine.converge_host import Seen, bring, remote
+from tests.machine.machines import making_machines
 
 UNIT = """\
 [Unit]
@@ -51,17 +51,6 @@ def uv_tree(tmp_path_factory: pytest.TempPathFactory) -> Tree:
     return Tree(path="/opt/uv", source=folder)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def kernel_settings_of_its_own(machine: HostRecord) -> None:
-    """Let every test here change the machine's network settings."""
-    make_kernel_settings_writable(machine)
-
-
-def make_kernel_settings_writable(machine: HostRecord) -> None:
-    """Remount /proc/sys: nspawn mounts it read-only, although the network settings are the machine's own."""
-    remote(machine, "mount -o remount,bind,rw /proc/sys")
-
-
 def one_of_each(uv_tree: Tree) -> list[Resource]:
     """Return a list with every kind of resource that a container can have."""
     unit = File(path="/etc/systemd/system/cv.service", content=UNIT, check=("systemd-analyze", "verify", "{path}"))
@@ -84,18 +73,37 @@ def one_of_each(uv_tree: Tree) -> list[Resource]:
     ]
 
 
-def test_every_kind_is_created_and_then_found_correct(new_machine: NewMachine, uv_tree: Tree) -> None:
+@dataclass(frozen=True)
+class Kinds:
+    """A machine with one of each kind, and its first runs."""
+
+    host: HostRecord
+    planned: Seen
+    after_plan: str
+    first: Seen
+
+
+@pytest.fixture(scope="module")
+def kinds(machine_state: Path, uv_tree: Tree) -> Iterator[Kinds]:
+    """A machine for the tests of all kinds: nothing is on it before the dry run."""
+    with making_machines(machine_state) as make:
+        host = make("kinds")
+        # nspawn mounts it read-only, although the network settings are the machine's own.
+        remote(host, "mount -o remount,bind,rw /proc/sys")
+        planned = bring(host, one_of_each(uv_tree), dry_run=True)
+        after_plan = remote(host, "ls -d /etc/cv /opt/cv /opt/uv /var/lib/llm-deploy 2>/dev/null | wc -l")
+        yield Kinds(host, planned, after_plan, bring(host, one_of_each(uv_tree)))
+
+
+def test_every_kind_is_created_and_then_found_correct(kinds: Kinds, uv_tree: Tree) -> None:
     """A dry run creates nothing, the first run everything, the second nothing; other tools check the facts."""
-    machine = new_machine("kinds")
-    make_kernel_settings_writable(machine)
+    machine, first = kinds.host, kinds.first
     desired = one_of_each(uv_tree)
     quiet = {"file:/etc/cv/gone", "unit:haproxy.service"}
 
-    planned = bring(machine, desired, dry_run=True)
-    assert {name for name, status in planned.statuses.items() if status != "changed"} == quiet
-    assert remote(machine, "ls -d /etc/cv /opt/cv /opt/uv /var/lib/llm-deploy 2>/dev/null | wc -l") == "0\n"
+    assert {name for name, status in kinds.planned.statuses.items() if status != "changed"} == quiet
+    assert kinds.after_plan == "0\n"
 
-    first = bring(machine, desired)
     assert first.result.ok, [(o.id, o.error, o.detail) for o in first.result.failed]
     assert {name for name, status in first.statuses.items() if status != "changed"} == quiet
 
@@ -135,8 +143,9 @@ DRIFTS = {
 
 
 @pytest.mark.parametrize("drift", DRIFTS)
-def test_a_drift_is_repaired_and_nothing_else_changed(machine: HostRecord, uv_tree: Tree, drift: str) -> None:
+def test_a_drift_is_repaired_and_nothing_else_changed(kinds: Kinds, uv_tree: Tree, drift: str) -> None:
     """A dry run shows manual changes, and the next run repairs them."""
+    machine = kinds.host
     desired = one_of_each(uv_tree)
     bring(machine, desired)
     remote(machine, DRIFTS[drift])
@@ -229,7 +238,7 @@ def test_a_timer_runs_and_alone_starts_its_service(machine: HostRecord) -> None:
 
 def test_the_agent_waits_for_a_slow_start_and_reports_it(machine: HostRecord) -> None:
     """The agent follows a start that another run began to its end."""
-    slow = "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/sleep 4\n"
+    slow = "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/sleep 3\n"
     desired: list[Resource] = [
         File(path="/etc/systemd/system/cvs.service", content=slow),
         Unit(name="cvs.service", enabled=False),

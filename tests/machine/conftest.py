@@ -8,6 +8,7 @@ import pytest
 from infra.contract.outputs import StackOutputs
 from provisioning.apply.desired_state import desired_state
 from provisioning.roles import ROLES
+from tests.machine.built_environments import bring_environments, keep_environments
 from tests.machine.converge_host import bring
 from tests.machine.machines import making_machines
 from tests.machine.served import SERVING, Served
@@ -24,6 +25,8 @@ def served_machine(machine_state: Path) -> Iterator[Served]:
         host = make("served", memory_mib=SERVED_MIB)
         outputs: StackOutputs = stack(serving=SERVING).model_copy(update={"hosts": (host,)})
         resources = list(desired_state(outputs, [host], ROLES).lists[host.name])
+        bring_environments(host, resources)
         first = bring(host, resources)
         assert first.result.ok, [(failed.id, failed.error, failed.detail) for failed in first.result.failed]
+        keep_environments(host, resources)
         yield Served(host, outputs, resources)

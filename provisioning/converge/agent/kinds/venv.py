@@ -37,7 +37,8 @@ def fingerprint(resource: Any) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def _folder(resource: Any, mark: str) -> str:
+def build_folder(resource: Any, mark: str) -> str:
+    """Return the folder of the build with this fingerprint, beside the link."""
     return "-".join(part for part in (resource.path, resource.version, mark[:12]) if part)
 
 
@@ -53,7 +54,7 @@ def _look_one(resource: Any) -> Fact:
     return {
         "type": kind,
         "fingerprint": _mark(target),
-        "built": _mark(_folder(resource, wanted)) == wanted,
+        "built": _mark(build_folder(resource, wanted)) == wanted,
         "strays": _strays(resource, target),
     }
 
@@ -97,7 +98,7 @@ def apply(resource: Any, fact: Fact, changes: Sequence[Change], host: Host) -> N
     """Build, mark, link. A failed build is removed, which frees its space."""
     verb = changes[0][0]
     mark = fingerprint(resource)
-    folder = _folder(resource, mark)
+    folder = build_folder(resource, mark)
     for path in fact["strays"]:
         if path != folder or verb == "build":
             remove(path)

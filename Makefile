@@ -52,15 +52,15 @@ demo: .venv/.ready ## Create a machine here, serve a model with two adapters, te
 	@$(PYTHON) -m tools.demo $(if $(ENGINE),--engine $(ENGINE)) $(ARGS)
 
 deploy-cpu: .venv/.ready ## Deploy a CPU stack: up, provision, smoke (CLOUD=aws|gcp, or STACK)
-	@$(PYTHON) -m infra.lifecycle.expect_kind cpu --stack $(call stack_of_kind,cpu)
+	@$(PYTHON) -m infra.lifecycle.preflight.expect_kind cpu --stack $(call stack_of_kind,cpu)
 	@$(MAKE) deploy CLOUD= STACK=$(call stack_of_kind,cpu)
 
 deploy-gpu: .venv/.ready ## Deploy a GPU stack (CLOUD=aws|gcp)
-	@$(PYTHON) -m infra.lifecycle.expect_kind gpu --stack $(call stack_of_kind,gpu)
+	@$(PYTHON) -m infra.lifecycle.preflight.expect_kind gpu --stack $(call stack_of_kind,gpu)
 	@$(MAKE) deploy CLOUD= STACK=$(call stack_of_kind,gpu)
 
 deploy-gpu-spot: .venv/.ready ## Deploy a GPU stack on the spot market (CLOUD=aws|gcp)
-	@$(PYTHON) -m infra.lifecycle.expect_kind gpu-spot --stack $(call stack_of_kind,gpu-spot)
+	@$(PYTHON) -m infra.lifecycle.preflight.expect_kind gpu-spot --stack $(call stack_of_kind,gpu-spot)
 	@$(MAKE) deploy CLOUD= STACK=$(call stack_of_kind,gpu-spot)
 
 deploy: .venv/.ready ## Deploy any STACK
@@ -70,7 +70,7 @@ deploy: .venv/.ready ## Deploy any STACK
 
 ##@ Step by step
 preflight: .venv/.ready ## Check login, quotas, machine types, image and price in the cloud
-	@$(PYTHON) -m infra.lifecycle.preflight_command --stack $(STACK) $(ARGS)
+	@$(PYTHON) -m infra.lifecycle.preflight.command --stack $(STACK) $(ARGS)
 
 preview: .venv/.ready ## Show what `up` would create, change or remove
 	@$(INFRA) preview --stack $(STACK) $(ARGS)
@@ -94,7 +94,7 @@ down: .venv/.ready ## Destroy STACK and confirm that nothing remains
 	@$(INFRA) down --stack $(STACK) $(ARGS)
 
 orphans: .venv/.ready ## List our resources in all regions of CLOUD; ARGS=--delete removes orphans, after asking
-	@$(PYTHON) -m infra.lifecycle.orphans_command --cloud $(CLOUD) $(ARGS)
+	@$(PYTHON) -m infra.lifecycle.orphans.command --cloud $(CLOUD) $(ARGS)
 
 # The name before 0.2.0. Remove it in 0.3.0.
 leftovers:

@@ -15,7 +15,7 @@ import httpx
 from pydantic import SecretStr
 
 from core.errors import CheckError, ConfigError
-from core.strict_json import parse_json
+from core.reading.strict_json import parse_json
 
 CONNECT_S = 10
 ANSWER_S = 300

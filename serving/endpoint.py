@@ -12,10 +12,10 @@ from pydantic import Field, SecretStr, ValidationError
 
 from core.errors import ConfigError, UsageError
 from core.files import write_atomically
-from core.frozen import Frozen
 from core.paths import state_dir
-from core.strict_json import parse_json
-from core.words import words
+from core.reading.frozen import Frozen
+from core.reading.strict_json import parse_json
+from core.reading.words import words
 from serving.spec.models import GatewaySpec, ServingSpec
 
 HTTPS_PORT = 443

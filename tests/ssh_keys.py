@@ -4,7 +4,7 @@ from pathlib import Path
 
 import paramiko
 
-from infra.clouds.hosts.ssh_key import make_key_pair
+from infra.clouds.program.ssh_key import make_key_pair
 
 
 def saved_key(path: Path) -> tuple[Path, paramiko.PKey]:

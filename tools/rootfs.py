@@ -1,7 +1,7 @@
 """The root filesystem that every local machine starts from: Debian 12, systemd, sshd, this host's package sources.
 
 Built once by mmdebstrap and cached under the hash of its recipe. Contains no key, name or address: each machine gets
-its own from infra/clouds/local/guest.py.
+its own from infra/clouds/local/parts/guest.py.
 """
 
 import hashlib
@@ -17,8 +17,8 @@ from pathlib import Path
 
 from core.console import say, step
 from core.errors import HostError, UsageError, run_cli
-from core.one_at_a_time import one_at_a_time
 from core.paths import cache_dir
+from core.waiting.one_at_a_time import one_at_a_time
 from tools import host_settings
 from tools.host_packages import DEBIAN_KEYRING, SEARCH_PATH, ensure_host_packages
 

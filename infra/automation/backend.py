@@ -12,7 +12,7 @@ from pathlib import Path
 from core.errors import UsageError
 from core.files import write_atomically
 from core.paths import state_dir
-from core.strict_json import parse_json
+from core.reading.strict_json import parse_json
 
 PROJECT = "llm-deploy"
 """Name of the project, as in Pulumi.yaml."""

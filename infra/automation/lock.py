@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.console import say
-from core.deadline import Deadline
 from core.errors import DeployError
 from core.files import write_atomically
 from core.paths import outputs_file, stack_state_dir
 from core.processes import Process
-from core.waiting import wait_until
+from core.waiting.condition import wait_until
+from core.waiting.deadline import Deadline
 
 ENGINE_WAIT_S = 300.0
 """How long a Pulumi engine that outlived its command may take. It stops when its operation is done."""

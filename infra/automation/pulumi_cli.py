@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import IO
 
 from core.console import say
-from core.deadline import Deadline
 from core.errors import DeployError
 from core.files import write_atomically
 from core.paths import CHECKOUT, STACKS_DIR
 from core.processes import Process
+from core.waiting.deadline import Deadline
 from infra.automation.backend import PROJECT, Backend
 from infra.automation.events import Report
 from infra.automation.lock import Operation, forwarding, passed_on, stop_engine, sweep

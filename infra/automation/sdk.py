@@ -12,8 +12,8 @@ from pathlib import Path
 
 from catalog.clouds import SDKS
 from core.errors import DeployError, UsageError
-from core.one_at_a_time import one_at_a_time
 from core.paths import CHECKOUT
+from core.waiting.one_at_a_time import one_at_a_time
 
 BOOTSTRAP = CHECKOUT / "tools" / "bootstrap.sh"
 ENVIRONMENT = CHECKOUT / ".venv"

@@ -16,10 +16,10 @@ from typing import Any, TypeVar
 
 from catalog.clouds import RENTED
 from core.console import say, step
-from core.deadline import Deadline
 from core.errors import DeployError
 from core.paths import outputs_file, stack_state_dir
 from core.processes import Process
+from core.waiting.deadline import Deadline
 from infra.automation.backend import PROJECT, Backend, find_backend
 from infra.automation.events import Report
 from infra.automation.lock import Operation, has_unfinished, operation

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from core.rules import Problem
+from core.reading.rules import Problem
 from serving.spec.models import ServingSpec
 
 Capability = tuple[int, int]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from infra.clouds.candidates import Candidate
 from infra.clouds.disk_speed import DataVolume
 from infra.clouds.finding import Finding
-from infra.clouds.resources import REMOVE_DEADLINE_S, CloudResource, Found
+from infra.clouds.resources.kinds import REMOVE_DEADLINE_S, CloudResource, Found
 from infra.config import DeploymentConfig
 from infra.contract.stack_placement import KnownPlacement, Placement
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from core.console import say
 from infra.clouds.cloud import Cloud
-from infra.clouds.queries import NOT_KNOWN, that_matter
-from infra.clouds.resources import CloudResource, Found
+from infra.clouds.resources.kinds import CloudResource, Found
+from infra.clouds.resources.queries import NOT_KNOWN, that_matter
 from infra.contract.stack_placement import Placement
 
 

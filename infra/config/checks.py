@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from core.rules import Problem
-from core.words import error_of, words
+from core.reading.rules import Problem
+from core.reading.words import error_of, words
 from infra.config.models.deployment import DeploymentConfig
 from infra.config.rules.bucket_sources import BUCKET_RULES
 from infra.config.rules.capacity import CAPACITY_RULES

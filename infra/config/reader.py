@@ -8,9 +8,9 @@ from typing import Any
 
 from core.errors import ConfigError, UsageError
 from core.paths import STACKS_DIR
-from core.rules import NO_STACK_NAME, STACK_NAME, STACK_NAME_HINT, Problem, one_of
-from core.strict_yaml import read_yaml
-from core.words import error_of
+from core.reading.rules import NO_STACK_NAME, STACK_NAME, STACK_NAME_HINT, Problem, one_of
+from core.reading.strict_yaml import read_yaml
+from core.reading.words import error_of
 from infra.config.checks import checked
 from infra.config.models.deployment import DeploymentConfig
 from infra.config.rules.stack_names import stack_name_fits

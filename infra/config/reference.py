@@ -10,8 +10,8 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from core.config_keys import bare, join, literals, models_in
-from core.words import bounds
+from core.reading.config_keys import bare, join, literals, models_in
+from core.reading.words import bounds
 from infra.config.models.deployment import DeploymentConfig
 from infra.config.rules.cloud_keys import CLOUDS_OF_KEY, NEEDED
 

@@ -12,9 +12,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, AwareDatetime, Field, StrictBool, model_validator
 
 from catalog.clouds import CloudName
-from core.frozen import Frozen
 from core.ports import SSH_PORT
-from core.rules import Problem, StackName, matching, refuse, twice
+from core.reading.frozen import Frozen
+from core.reading.rules import Problem, StackName, matching, refuse, twice
 from infra.config.models.proxy import ProxySpec
 from infra.contract.data_dir import DataDir
 from infra.contract.host_key_line import host_key_line

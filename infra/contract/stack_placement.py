@@ -15,8 +15,8 @@ from pydantic import AwareDatetime, Field, ValidationError, model_validator
 
 from core.errors import UsageError
 from core.files import write_atomically
-from core.frozen import Frozen
 from core.paths import placement_file
+from core.reading.frozen import Frozen
 
 PLACEMENT_VARIABLE = "LLM_DEPLOY_LEASE"
 """Environment variable by which `make up` and `make preview` hand the placement to the program."""

@@ -23,7 +23,7 @@ def preview(stack: str) -> int:
     from infra.automation.stack import only_looking
     from infra.clouds.registry import cloud_of
     from infra.config import load_stack
-    from infra.lifecycle.preview import preview as preview_stack
+    from infra.lifecycle.preview.preview import preview as preview_stack
 
     config = load_stack(stack)
     cloud_of(config.cloud).refuse_too_large(config, stack)

@@ -15,24 +15,24 @@ from typing import Any
 
 from catalog.clouds import RENTED
 from core.console import say, step
-from core.deadline import Deadline
 from core.errors import ConfigError, DeployError, UsageError
 from core.paths import outputs_file, stack_state_dir, state_dir
+from core.reading.strict_yaml import read_yaml
 from core.runs import write_result
-from core.strict_yaml import read_yaml
-from core.timeouts import answer_within
+from core.waiting.deadline import Deadline
+from core.waiting.timeouts import answer_within
 from infra.automation.events import Report
 from infra.automation.sdk import ensure_sdk
 from infra.automation.stack import LockedError, Stack, hold
-from infra.clouds.denied_calls import DeniedError
-from infra.clouds.queries import NOT_KNOWN
+from infra.clouds.resources.denied_calls import DeniedError
+from infra.clouds.resources.queries import NOT_KNOWN
 from infra.config import load_stack
 from infra.config.reader import DEPLOYMENT_KEY, stack_file
 from infra.contract.stack_placement import KnownPlacement, Placement, read_placement
-from infra.lifecycle import orphans
+from infra.lifecycle.orphans import remaining
+from infra.lifecycle.orphans.recovery import recover
 from infra.lifecycle.placement.login import refuse_other_login
 from infra.lifecycle.placement.previous import known_placement
-from infra.lifecycle.recovery import recover
 from serving.endpoint import endpoint_file
 
 DOWN_S = 300.0
@@ -97,13 +97,13 @@ def tear_down(stack: str, *, sleep: Callable[[float], None] = time.sleep) -> Tea
                 with step(f"wait {wait_s:.0f} s for what the interrupted command may have requested"):
                     sleep(wait_s)
                 left = _left(cloud, stack, end)
-            kept = _asked(orphans.kept, cloud, stack, end)
+            kept = _asked(remaining.kept, cloud, stack, end)
         except DeployError as error:
             found = _found(cloud, stack, end)
             _write(stack, Teardown(cloud, ok=False, destroyed=destroyed, left=found))
             error.detail = "\n".join(filter(None, (error.detail, *(f"  still there: {line}" for line in found))))
             raise
-        hosts_stay = orphans.hosts_stay(cloud)
+        hosts_stay = remaining.hosts_stay(cloud)
         asked = cloud not in RENTED or placement is not None
         result = _write(stack, Teardown(cloud, not left, destroyed, left, kept, asked, hosts_stay))
         if left:
@@ -235,19 +235,19 @@ def _last_deployment(stack: str) -> dict[str, Any]:
 def _left(cloud: str, stack: str, end: Deadline) -> list[str]:
     """Return what remains, after removing what the state does not know."""
     with step("query what remains"):
-        left = _asked(orphans.find, cloud, stack, end)
+        left = _asked(remaining.find, cloud, stack, end)
     there = [line for line in left if not line.startswith(NOT_KNOWN)]
     if there:
         with step(f"remove {len(there)} resource(s) that the state did not know"):
-            orphans.remove(cloud, stack, end.left_s(reserve_s=LAST_LOOK_S))
-            left = _asked(orphans.find, cloud, stack, end)
+            remaining.remove(cloud, stack, end.left_s(reserve_s=LAST_LOOK_S))
+            left = _asked(remaining.find, cloud, stack, end)
     return left
 
 
 def _found(cloud: str, stack: str, end: Deadline) -> list[str]:
     """Return what remains after a failure, or that it is unknown."""
     try:
-        return _asked(orphans.find, cloud, stack, end)
+        return _asked(remaining.find, cloud, stack, end)
     except DeployError as error:
         return [f"{NOT_KNOWN}{error}"]
 

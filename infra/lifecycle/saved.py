@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from core.files import sha256_of, write_atomically
 from core.paths import STACKS_DIR, outputs_file, stack_file_digest
-from core.words import words
+from core.reading.words import words
 from infra.contract.outputs import StackOutputs
 
 

@@ -9,20 +9,20 @@ from core.paths import outputs_file
 from infra.automation.events import Report
 from infra.clouds.candidates import Candidate, lies_elsewhere
 from infra.clouds.cloud import Cloud
-from infra.clouds.denied_calls import DeniedError
+from infra.clouds.costs.running_costs import known_price, odd_hours
+from infra.clouds.costs.weekly_hours import runs_at
 from infra.clouds.registry import rented_cloud
-from infra.clouds.resources import REMOVE_DEADLINE_S
-from infra.clouds.running_costs import known_price, odd_hours
-from infra.clouds.weekly_hours import runs_at
+from infra.clouds.resources.denied_calls import DeniedError
+from infra.clouds.resources.kinds import REMOVE_DEADLINE_S
 from infra.config import DeploymentConfig
 from infra.contract.stack_placement import KnownPlacement, forget_placement
-from infra.lifecycle import preflight
 from infra.lifecycle.attempts import Attempts
+from infra.lifecycle.orphans.recovery import recover
 from infra.lifecycle.placement.in_order import advice, places_to_try
 from infra.lifecycle.placement.login import hand_provider_environment
 from infra.lifecycle.placement.previous import previous_placement
 from infra.lifecycle.placement.trying import Attempt, place, table
-from infra.lifecycle.recovery import recover
+from infra.lifecycle.preflight import checks as preflight
 
 if TYPE_CHECKING:
     from infra.automation.stack import Stack

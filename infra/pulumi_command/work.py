@@ -19,9 +19,9 @@ from infra.clouds.registry import rented_cloud
 from infra.config import DeploymentConfig, load_stack
 from infra.contract.stack_placement import KnownPlacement, Placement, Progress, read_placement, write_placement
 from infra.lifecycle.down import cloud_name_of
+from infra.lifecycle.orphans.recovery import recover
 from infra.lifecycle.placement.login import provider_environment
 from infra.lifecycle.placement.previous import known_placement
-from infra.lifecycle.recovery import recover
 from infra.lifecycle.saved import file_digest, note_file, save_outputs
 from infra.pulumi_command.arguments import Work
 from infra.pulumi_command.stack_files import kept_as_written

@@ -15,9 +15,9 @@ from pathlib import Path
 from core.console import say
 from core.errors import ConfigError, UsageError
 from core.files import write_atomically
-from core.one_at_a_time import one_at_a_time
 from core.paths import full_path, stack_state_dir, state_dir
-from core.strict_json import parse_json
+from core.reading.strict_json import parse_json
+from core.waiting.one_at_a_time import one_at_a_time
 from infra.contract.outputs import HostRecord
 from provisioning.converge.resources import Secret
 from serving.spec.gateway_fields import TlsFiles

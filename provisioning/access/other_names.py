@@ -5,7 +5,7 @@ Reads the endpoints that `provision` has written on this computer, and connects 
 
 from core.console import say
 from core.paths import state_dir
-from core.strict_json import parse_object
+from core.reading.strict_json import parse_object
 from serving.endpoint import Endpoint, endpoint_file
 
 

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from core.errors import ConfigError
 from core.files import others_can_read
 from core.paths import full_path
-from core.regular_files import read_small
+from core.reading.regular_files import read_small
 from provisioning.access.certificates import certificate_pem, key_pem, names_of
 from serving.spec.gateway_fields import TlsFiles
 

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 from core.files import write_atomically
 from core.paths import stack_state_dir
-from infra.clouds.hosts.ssh_key import KEY_NAME, make_key_pair
+from infra.clouds.program.ssh_key import KEY_NAME, make_key_pair
 from provisioning.converge.resources import Secret
 
 ENGINE_KEY_BYTES = 32

@@ -14,8 +14,8 @@ from typing import Any
 from core.console import say
 from core.errors import ConfigError
 from core.paths import CHECKOUT
-from core.rules import Problem
-from core.words import error_of
+from core.reading.rules import Problem
+from core.reading.words import error_of
 from provisioning.access.cloud_login import with_login
 from serving.adapters.checks import (
     CONFIG,

@@ -10,7 +10,7 @@ from typing import Any
 
 from core.console import next_command, say
 from core.errors import DeployError, HostError, UsageError
-from core.rules import one_of
+from core.reading.rules import one_of
 from core.runs import write_result
 from infra.contract.outputs import HostRecord
 from provisioning.adapters.checks import check_releases

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from core.console import say
 from core.errors import DeployError, HostError, UsageError
-from core.rules import one_of
+from core.reading.rules import one_of
 from core.runs import write_result
 from infra.contract.outputs import HostRecord, StackOutputs
 from provisioning.adapters.report import AdapterReport, Folder

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from core.errors import UsageError
-from core.rules import Problem, one_of
-from core.words import error_of
+from core.reading.rules import Problem, one_of
+from core.reading.words import error_of
 from provisioning.adapters.hosts import AdapterStack
 from provisioning.adapters.report import AdapterReport
 from serving.adapters.manifest import shown

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from catalog.clouds import MADE
 from core.errors import HostError
-from core.waiting import wait_until
+from core.waiting.condition import wait_until
 from infra.contract.outputs import HostRecord
 from provisioning.converge.controller import converge
 from provisioning.converge.resources import Resource

@@ -64,7 +64,7 @@ def chosen_roles(text: str) -> list[str]:
     names = text.split(",")
     for name in names:
         if name not in ROLES:
-            from core.rules import one_of  # imported here: slow, and needed only for an error
+            from core.reading.rules import one_of  # imported here: slow, and needed only for an error
 
             raise UsageError(f"there is no role {name!r}", where="--roles", hint=one_of(ROLES, name))
     return [role for role in ROLES if role in names]

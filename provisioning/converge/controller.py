@@ -10,7 +10,7 @@ from typing import Any
 import paramiko
 
 from core.errors import ConfigError, DeployError, HostError
-from core.regular_files import open_regular
+from core.reading.regular_files import open_regular
 from infra.contract.outputs import HostRecord
 from provisioning.converge.messages import Confirm, End, Message, Need, Trouble, event_of, read_event
 from provisioning.converge.payload import Payload, payload_of

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from core.strict_json import parse_object
+from core.reading.strict_json import parse_object
 from provisioning.converge.result import Outcome, Progress
 
 

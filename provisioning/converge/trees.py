@@ -10,8 +10,8 @@ from pathlib import Path
 from core.errors import ConfigError
 from core.files import write_atomically
 from core.paths import cache_dir
-from core.regular_files import files_below, open_regular
-from core.strict_json import parse_object
+from core.reading.regular_files import files_below, open_regular
+from core.reading.strict_json import parse_object
 
 MEMO_MIN_BYTES = 1 << 20
 

@@ -12,8 +12,8 @@ from core.console import next_command, say
 from core.errors import UsageError
 from core.paths import CHECKOUT
 from core.ports import SSH_PORT
-from core.strict_yaml import read_yaml
-from core.words import error_of, words
+from core.reading.strict_yaml import read_yaml
+from core.reading.words import error_of, words
 from infra.contract.outputs import LOGIN, HostRecord
 from provisioning.existing.host_key import accepted_keys, fingerprint, shown_keys, terminal
 from provisioning.existing.inventory_file import inventory_text, is_edited, write_inventory

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from core.ports import SSH_PORT
-from core.rules import Problem
+from core.reading.rules import Problem
 from provisioning.hosts.facts import GATEWAY_PORTS, GIB, HostFacts, Listener
 from provisioning.hosts.gpu_names import lacks_cuda
 from provisioning.programs import other_firewalls

@@ -13,9 +13,9 @@ from pydantic import ValidationError
 from core.console import say
 from core.errors import ConfigError, UsageError
 from core.paths import STACKS_DIR, outputs_file
-from core.rules import one_of
-from core.strict_yaml import read_yaml
-from core.words import words
+from core.reading.rules import one_of
+from core.reading.strict_yaml import read_yaml
+from core.reading.words import words
 from infra.automation.lock import has_unfinished
 from infra.contract.outputs import HostRecord, StackOutputs
 from infra.lifecycle.known_outputs import bring_up_to_date

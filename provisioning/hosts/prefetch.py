@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.paths import outputs_file
-from core.strict_json import parse_object
+from core.reading.strict_json import parse_object
 from provisioning.converge.session import Session
 from provisioning.hosts.target import Target
 from provisioning.ssh.target import SshTarget

@@ -13,7 +13,7 @@ from core.console import next_command, say, step
 from core.errors import ConfigError, UsageError
 from core.files import sha256_of, write_atomically
 from core.paths import CHECKOUT
-from core.regular_files import open_regular
+from core.reading.regular_files import open_regular
 from infra.contract.outputs import HostRecord, StackOutputs
 from provisioning.apply.desired_state import desired_state
 from provisioning.converge.agent_zip import agent_zip

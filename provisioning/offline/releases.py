@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import UsageError
-from core.rules import one_of
+from core.reading.rules import one_of
 from tools.host_packages import DEBIAN_KEYRING
 from tools.host_settings import apt_sources
 

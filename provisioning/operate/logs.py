@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from core.console import next_command, say, show
 from core.errors import UsageError
-from core.rules import one_of
+from core.reading.rules import one_of
 from infra.contract.outputs import HostRecord
 from provisioning.cli.progress import error_line
 from provisioning.hosts.inventory import choose, load_to_look

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from core.console import next_command
 from core.errors import HostError
 from core.runs import write_result
-from core.waiting import wait_until
+from core.waiting.condition import wait_until
 from infra.contract.outputs import HostRecord, StackOutputs
 from provisioning.apply.diagnosis import diagnose
 from provisioning.apply.reboots import BOOT_S, send_reboot

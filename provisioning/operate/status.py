@@ -14,9 +14,9 @@ from provisioning.hosts.inventory import choose, load_to_look, mention_changed_f
 from provisioning.hosts.parallel import on_each
 from provisioning.hosts.target import Target
 from provisioning.hosts.topology import HostRole, Topology
+from provisioning.operate.expected_hours import by_the_hours
 from provisioning.operate.host_status import HostStatus, read_report, unseen
 from provisioning.operate.status_screen import screen
-from provisioning.operate.stopped_hosts import by_the_hours
 from provisioning.roles.host.layout import (
     ENGINE_ENV,
     ENGINE_UNIT,

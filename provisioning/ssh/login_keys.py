@@ -18,7 +18,7 @@ from paramiko.auth_strategy import AuthSource, AuthStrategy, SourceResult
 
 from core.files import write_atomically
 from core.paths import state_dir
-from core.strict_json import parse_object
+from core.reading.strict_json import parse_object
 from provisioning.ssh.target import SshTarget
 
 USUAL_FILES = ("id_ed25519", "id_ecdsa", "id_rsa")

@@ -8,9 +8,9 @@ import fabric
 
 from catalog.clouds import RENTED
 from core.console import say
-from core.deadline import Deadline
 from core.errors import DeployError, HostError
-from core.timeouts import answer_within
+from core.waiting.deadline import Deadline
+from core.waiting.timeouts import answer_within
 from provisioning.ssh.connection import LoginError, NoAnswerError, OtherHostError, open_connection
 from provisioning.ssh.remote import ConnectionCutError, stream
 from provisioning.ssh.target import SshTarget

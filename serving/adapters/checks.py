@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from core.errors import ConfigError
 from core.files import sha256_of
-from core.regular_files import open_regular, read_small
+from core.reading.regular_files import open_regular, read_small
 from serving.formats.json_text import FormatError, shown
 from serving.formats.lora_config import CONFIG, LoraConfig, other_base, read_lora_config
 from serving.formats.lora_tensors import WEIGHTS, Base, check_lora

@@ -14,11 +14,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from core.errors import ConfigError
-from core.frozen import Frozen
 from core.paths import CHECKOUT
-from core.rules import Problem, Sha256, matching, refuse
-from core.strict_yaml import read_yaml
-from core.words import words
+from core.reading.frozen import Frozen
+from core.reading.rules import Problem, Sha256, matching, refuse
+from core.reading.strict_yaml import read_yaml
+from core.reading.words import words
 from serving.spec.fields import AdapterSpec, HubSource, ModelSpec, ModuleName, Repository, ServedName, Source
 from serving.spec.models import ServingSpec
 

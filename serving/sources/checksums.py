@@ -8,7 +8,7 @@ from pathlib import Path
 
 from core.errors import ConfigError
 from core.files import sha256_of
-from core.regular_files import files_below, read_small
+from core.reading.regular_files import files_below, read_small
 
 LIST = "SHA256SUMS"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from core.errors import ConfigError
-from core.regular_files import open_regular
+from core.reading.regular_files import open_regular
 from serving.formats.json_text import FormatError
 from serving.formats.model_config import CONFIG, read_model_config
 from serving.formats.model_settings import check_settings

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from core.errors import ConfigError
 from core.paths import full_path
-from core.regular_files import check_below
+from core.reading.regular_files import check_below
 from serving.adapters.checks import check_adapter
 from serving.sources.checksums import check_listed
 from serving.sources.model_folder import check_model

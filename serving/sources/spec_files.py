@@ -7,8 +7,8 @@ from pathlib import Path
 from core.errors import ConfigError
 from core.files import others_can_read
 from core.paths import full_path
-from core.regular_files import check_below
-from core.rules import Problem
+from core.reading.regular_files import check_below
+from core.reading.rules import Problem
 from serving.adapters.checks import check_adapter
 from serving.sources.model_folder import check_model
 from serving.spec.fields import FolderSource, HubSource

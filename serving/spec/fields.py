@@ -8,9 +8,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StrictBool, model_validator
 
-from core.frozen import Frozen
-from core.rules import Problem, Sha256, matching, refuse
-from core.secret import SecretRef
+from core.reading.frozen import Frozen
+from core.reading.rules import Problem, Sha256, matching, refuse
+from core.reading.secret import SecretRef
 from serving.spec.ollama import GgufSource, OllamaSource, OllamaSpec
 from serving.spec.remote_sources import LIST_HELP, BucketSource, HttpsSource
 

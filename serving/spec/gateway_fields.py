@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from core.frozen import Frozen
-from core.rules import matching
+from core.reading.frozen import Frozen
+from core.reading.rules import matching
 from serving.spec.fields import ServedName
 
 HostnameText = Annotated[

@@ -5,7 +5,7 @@ Does not know HAProxy's configuration: provisioning/roles/gateway/gateway.py wri
 
 from dataclasses import dataclass
 
-from core.rules import Problem
+from core.reading.rules import Problem
 from serving.spec.models import GatewaySpec
 
 MIB = 1024**2

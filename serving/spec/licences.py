@@ -5,7 +5,7 @@ Only names are compared: a copy of EXAONE under an unrelated name is not recogni
 
 from collections.abc import Iterator
 
-from core.rules import Problem
+from core.reading.rules import Problem
 from serving.spec.fields import ModelSource, ServingFields
 
 PUBLISHER = "lgai-exaone/"

@@ -8,7 +8,7 @@ from typing import Self
 
 from pydantic import model_validator
 
-from core.rules import refuse, twice
+from core.reading.rules import refuse, twice
 from serving.spec.fields import ServingFields
 from serving.spec.gateway_fields import GatewayFields
 from serving.spec.rules import GATEWAY_RULES, SERVING_RULES

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, StrictBool
 
 from catalog.ollama_releases import SAFE_FROM, version_numbers
-from core.frozen import Frozen
-from core.rules import Sha256, matching
+from core.reading.frozen import Frozen
+from core.reading.rules import Sha256, matching
 
 KeepAlive = Annotated[
     str, matching(r"-1|[1-9]\d*[smh]", "is not a duration; write a number with s, m or h, e.g. 30m, or -1 for always")

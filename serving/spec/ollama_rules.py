@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from core.rules import Problem
+from core.reading.rules import Problem
 from serving.spec.fields import ServingFields
 from serving.spec.licences import is_exaone
 

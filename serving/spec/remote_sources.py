@@ -7,9 +7,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from core.frozen import Frozen
-from core.rules import Problem, Sha256, matching, refuse
-from core.secret import SecretRef
+from core.reading.frozen import Frozen
+from core.reading.rules import Problem, Sha256, matching, refuse
+from core.reading.secret import SecretRef
 
 BucketUrl = Annotated[
     str,

@@ -6,7 +6,7 @@ They use no network and do not know the machine. Rules about GPU and memory are 
 from collections.abc import Iterator
 
 from core.ports import SSH_PORT
-from core.rules import Problem, one_of
+from core.reading.rules import Problem, one_of
 from serving.spec.fields import AdapterSpec, ServingFields
 from serving.spec.gateway_fields import GatewayFields
 from serving.spec.licences import licence_accepted, licence_has_one_name

@@ -49,7 +49,7 @@ EXAMPLE_NETWORK, OWN_NETWORK = "203.0.113.", "198.18.0."
 
 PREFLIGHT = """
 import sys
-from infra.lifecycle.preflight_command import main
+from infra.lifecycle.preflight.command import main
 for stack in sys.argv[1:]:
     main(["--stack", stack])
 """

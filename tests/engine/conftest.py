@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.clouds.local import orphans
 from infra.clouds.local.machine import destroy_stack
+from infra.clouds.local.parts import orphans
 from tests.doubles.aws.running import RunningAws, running_aws
 from tests.doubles.gcp.running import RunningGcp, running_gcp
 from tests.engine.checkout import EXISTING, INVENTORY, LOCAL, Checkout, commit, copy_checkout

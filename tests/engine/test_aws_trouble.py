@@ -285,7 +285,7 @@ def _sweep(checkout: Checkout, *arguments: str, answer: str = "") -> Done:
     argv = [
         str(checkout.folder / ".venv/bin/python"),
         "-m",
-        "infra.lifecycle.orphans_command",
+        "infra.lifecycle.orphans.command",
         "--cloud",
         "aws",
         *arguments,

@@ -127,7 +127,7 @@ def test_orphans_lists_only_resources_of_unknown_stacks(gcp_checkout: Checkout, 
     gcp_checkout.run("up", other)
     alone = everything(gcp)
     gcp_checkout.run("up", mine)
-    sweep = [str(gcp_checkout.folder / ".venv/bin/python"), "-m", "infra.lifecycle.orphans_command", "--cloud", "gcp"]
+    sweep = [str(gcp_checkout.folder / ".venv/bin/python"), "-m", "infra.lifecycle.orphans.command", "--cloud", "gcp"]
     placement = gcp_checkout.state / "stacks" / mine / "lease.json"
     noted = placement.read_text()
     placement.unlink()

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from infra.clouds.hosts.ssh_key import KEY_NAME
-from infra.clouds.local import record
-from infra.clouds.local.orphans import of_stack
+from infra.clouds.local.parts import record
+from infra.clouds.local.parts.orphans import of_stack
+from infra.clouds.program.ssh_key import KEY_NAME
 from tests.engine.checkout import LOCAL, Checkout, session_of, wait_until
 from tests.slowness import patient
 

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core import paths as places
-from core.strict_yaml import read_yaml
+from core.reading.strict_yaml import read_yaml
 from infra.automation.backend import find_backend
 from infra.config import parse_deployment
 from infra.config.reader import DEPLOYMENT_KEY, load_stack

@@ -10,9 +10,10 @@ from pathlib import Path
 from signal import SIGKILL
 from typing import Any
 
-from infra.clouds.local import disk, guest, host, machine, record
-from infra.clouds.local.network import Network
-from infra.clouds.local.runner import SupervisorRunner, SystemdRunner
+from infra.clouds.local import machine
+from infra.clouds.local.parts import disk, guest, host, record
+from infra.clouds.local.parts.network import Network
+from infra.clouds.local.parts.runner import SupervisorRunner, SystemdRunner
 from tests.machine.machines import making_machines
 
 STEPS: dict[str, tuple[Any, str, bool]] = {

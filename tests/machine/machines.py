@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Protocol
 
 from core.processes import Process
-from infra.clouds.hosts.ssh_key import KEY_NAME, make_key_pair
 from infra.clouds.local import machine as machines
-from infra.clouds.local import record
+from infra.clouds.local.parts import record
+from infra.clouds.program.ssh_key import KEY_NAME, make_key_pair
 from infra.contract.outputs import HostRecord
 
 SMALL_MIB = 1024

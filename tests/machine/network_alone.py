@@ -9,8 +9,8 @@ import subprocess
 import sys
 from typing import Any
 
-from infra.clouds.local import host, network, record
-from infra.clouds.local.network import FORWARD_SWITCH, Network
+from infra.clouds.local.parts import host, network, record
+from infra.clouds.local.parts.network import FORWARD_SWITCH, Network
 
 FIREWALL = """
 table ip filter {

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import HostError
-from infra.clouds.hosts.ssh_key import make_key_pair
+from infra.clouds.program.ssh_key import make_key_pair
 from infra.contract.outputs import HostRecord
 from provisioning.converge.resources import Command
 from provisioning.ssh import connection as connection_module

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.clouds.hosts.user_data import BOOT
+from infra.clouds.program.user_data import BOOT
 from provisioning.converge.resources import Command
 from provisioning.roles.host.base import base
 from serving.spec.models import GatewaySpec

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.clouds.hosts.ssh_key import make_key_pair
+from infra.clouds.program.ssh_key import make_key_pair
 from infra.contract.outputs import HostRecord
 from provisioning.ssh.connection import connect
 from provisioning.ssh.remote import stream

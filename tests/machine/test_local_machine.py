@@ -9,9 +9,9 @@ import pytest
 
 from core.errors import HostError
 from core.paths import CHECKOUT
-from infra.clouds.hosts.ssh_key import make_key_pair
 from infra.clouds.local import machine as machines
-from infra.clouds.local import record
+from infra.clouds.local.parts import record
+from infra.clouds.program.ssh_key import make_key_pair
 from infra.contract.outputs import HostRecord
 from tests.machine.converge_host import poll
 from tests.machine.machines import STACK, NewMachine

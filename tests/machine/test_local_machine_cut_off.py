@@ -9,8 +9,8 @@ from signal import SIGKILL
 import pytest
 
 from core.paths import CHECKOUT
-from infra.clouds.local import disk, orphans, record
 from infra.clouds.local import machine as machines
+from infra.clouds.local.parts import disk, orphans, record
 from tests.machine.cut_off_create import STEPS
 from tests.machine.machines import STACK, NewMachine
 from tests.machine.shell import on

@@ -10,8 +10,8 @@ import pytest
 
 from core.errors import HostError
 from infra.clouds.local import machine as machines
-from infra.clouds.local import network, orphans, record
-from infra.clouds.local.runner import runner
+from infra.clouds.local.parts import network, orphans, record
+from infra.clouds.local.parts.runner import runner
 from tests.machine.machines import RUN_NOTE, STACK, NewMachine, begin_run, making_machines
 from tests.machine.shell import on, wait_until
 

@@ -12,7 +12,7 @@ PERSONS = {"ConfigError", "UsageError"}
 WANTED = {"where", "hint"}
 
 WITHOUT_HINT = {
-    "infra/clouds/guards.py": "each broken rule says itself what to write",
+    "infra/clouds/program/guards.py": "each broken rule says itself what to write",
     "provisioning/adapters/checks.py": "the words of the program that fetches, which has its own",
 }
 """Files with one function that creates an error without a hint, and why."""

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import DeployError
-from core.one_at_a_time import one_at_a_time
 from core.paths import cache_dir
+from core.waiting.one_at_a_time import one_at_a_time
 from tools.ollama.build import build_ollama, recipe_hash
 from tools.ollama.versions import BUILT_VERSION
 

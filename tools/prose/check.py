@@ -11,7 +11,7 @@ CHECKED = CHECKOUT / "tools" / "prose" / "checked.txt"
 """The files and folders that `make check` reads, one a line."""
 
 EXEMPT = {
-    "infra/clouds/hosts/boot/data-volume.sh": "user data of existing hosts; any edit changes it",
+    "infra/clouds/program/boot/data-volume.sh": "user data of existing hosts; any edit changes it",
     "tests/machine/greedy_answers.py": "answers of the tiny model",
     "tests/machine/served.py": "prompts about contracts, in the tiny model's words",
     "tests/machine/test_adapters.py": "prompts about contracts, in the tiny model's words",

@@ -21,9 +21,9 @@ from typing import Literal
 from core.console import say, step
 from core.errors import DeployError
 from core.files import write_atomically
-from core.one_at_a_time import one_at_a_time
 from core.paths import CHECKOUT, cache_dir
-from core.strict_json import parse_object
+from core.reading.strict_json import parse_object
+from core.waiting.one_at_a_time import one_at_a_time
 from tools.pulumi.archive import ArchiveUnavailableError, fetch_archive
 from tools.pulumi.build import build_cli, recipe_hash
 from tools.pulumi.versions import ARCHIVE_VERSION, ENGINE_VERSION, SUPPORTED_BELOW, SUPPORTED_FROM

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from benchmarks.project.converge import resources
-from infra.clouds.hosts.ssh_key import stack_key_pair
 from infra.clouds.local import machine as machines
+from infra.clouds.program.ssh_key import stack_key_pair
 from infra.contract.outputs import HostRecord
 
 STACK = "bench-converge"

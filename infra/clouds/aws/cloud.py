@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from catalog.prices import BUCKET_ITEM, DISK_ITEM, keeping_cost
 from infra.automation.loading import no_garbage
-from infra.clouds.aws import stopped_hosts
+from infra.clouds.aws import host_starts
 from infra.clouds.aws.api import account, hints
 from infra.clouds.aws.orphans import search
 from infra.clouds.aws.orphans.guard_duty import GUARD_DUTY_ENDPOINT, GUARD_DUTY_GROUP
@@ -14,7 +14,7 @@ from infra.clouds.candidates import Candidate, replaced_for
 from infra.clouds.cloud import Cloud
 from infra.clouds.disk_speed import DataVolume
 from infra.clouds.finding import Finding
-from infra.clouds.resources import REMOVE_DEADLINE_S, CloudResource, Found
+from infra.clouds.resources.kinds import REMOVE_DEADLINE_S, CloudResource, Found
 from infra.config import DeploymentConfig
 from infra.contract.stack_placement import KnownPlacement, Placement
 
@@ -79,15 +79,15 @@ class Aws(Cloud):
 
     def await_ends(self, placement: Placement) -> None:
         """Wait until no host is about to stop or end."""
-        stopped_hosts.await_ends(placement)
+        host_starts.await_ends(placement)
 
     def wake(self, placement: Placement) -> list[str]:
         """Start stopped hosts."""
-        return stopped_hosts.wake(placement)
+        return host_starts.wake(placement)
 
     def runs(self, placement: Placement) -> bool:
         """Return whether a host runs or starts."""
-        return bool(stopped_hosts.hosts(placement, "pending", "running"))
+        return bool(host_starts.hosts(placement, "pending", "running"))
 
     def places(self) -> list[str]:
         """Return the regions of the account, and the services without a region."""

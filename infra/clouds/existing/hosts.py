@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from core.errors import ConfigError
 from core.paths import full_path
-from core.strict_yaml import read_yaml
-from core.words import words
+from core.reading.strict_yaml import read_yaml
+from core.reading.words import words
 from infra.config import DeploymentConfig
 from infra.contract.deployment import Deployment
 from infra.contract.outputs import HostRecord, Hosts

@@ -9,11 +9,11 @@ from infra.clouds.candidates import Candidate
 from infra.clouds.cloud import Cloud
 from infra.clouds.disk_speed import DataVolume
 from infra.clouds.finding import Finding
-from infra.clouds.gcp import stopped_hosts
+from infra.clouds.gcp import host_starts
 from infra.clouds.gcp.api import client, hints
 from infra.clouds.gcp.orphans import search
 from infra.clouds.gcp.placing import candidates, disk_speed, replacements
-from infra.clouds.resources import REMOVE_DEADLINE_S, CloudResource, Found
+from infra.clouds.resources.kinds import REMOVE_DEADLINE_S, CloudResource, Found
 from infra.clouds.sizes import data_gib
 from infra.config import DeploymentConfig
 from infra.contract.stack_placement import KnownPlacement, Placement
@@ -71,11 +71,11 @@ class Gcp(Cloud):
 
     def await_ends(self, placement: Placement) -> None:
         """Wait until no host is about to stop or end."""
-        stopped_hosts.await_ends(placement)
+        host_starts.await_ends(placement)
 
     def wake(self, placement: Placement) -> list[str]:
         """Start stopped hosts."""
-        return stopped_hosts.wake(placement)
+        return host_starts.wake(placement)
 
     def runs(self, placement: Placement) -> bool:
         """Return whether a host runs or starts."""

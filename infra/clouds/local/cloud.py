@@ -30,7 +30,7 @@ class Local(NotRented):
 
     def refuse_too_large(self, config: DeploymentConfig, stack: str) -> None:
         """Raise ConfigError if a stack needs more memory or processors than this computer has."""
-        from core.words import error_of
+        from core.reading.words import error_of
         from infra.clouds.local.room import host_memory_gib, more_than_there_is
         from infra.config.reader import stack_file
 
@@ -44,7 +44,7 @@ class Local(NotRented):
         Raises UsageError if it cannot, ConfigError if a stack is too large.
         """
         self.refuse_too_large(config, stack)
-        from infra.clouds.hosts.ssh_key import stack_key_pair
+        from infra.clouds.program.ssh_key import stack_key_pair
         from tools.host_packages import ensure_host_packages
         from tools.rootfs import ensure_rootfs
 
@@ -54,7 +54,7 @@ class Local(NotRented):
 
     def remaining(self, stack: str) -> list[str]:
         """Return a line for each part of a stack's machines on this computer."""
-        from infra.clouds.local.orphans import of_stack
+        from infra.clouds.local.parts.orphans import of_stack
 
         return of_stack(stack)
 

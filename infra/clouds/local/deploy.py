@@ -6,9 +6,9 @@ from typing import Any
 import pulumi
 
 from core.paths import state_dir
-from infra.clouds.hosts.ssh_key import stack_key_pair
 from infra.clouds.local.machine_component import LocalMachine, LocalMachineArgs
-from infra.clouds.local.record import machine_name
+from infra.clouds.local.parts.record import machine_name
+from infra.clouds.program.ssh_key import stack_key_pair
 from infra.config import DeploymentConfig
 from infra.config.models.network import NetworkSpec
 from infra.contract.deployment import Deployment

@@ -17,16 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from core.arguments import Parser
-from core.deadline import Deadline
 from core.errors import HostError, UsageError, run_cli
 from core.paths import state_dir
 from core.ports import SSH_PORT
-from infra.clouds.hosts.ssh_key import KEY_NAME, stack_key_pair
-from infra.clouds.local import disk, guest, host, network, orphans, record
-from infra.clouds.local.network import Network
-from infra.clouds.local.orphans import NSPAWN_RUN
-from infra.clouds.local.record import MachineRecord
-from infra.clouds.local.runner import runner, tail
+from core.waiting.deadline import Deadline
+from infra.clouds.local.parts import disk, guest, host, network, orphans, record
+from infra.clouds.local.parts.network import Network
+from infra.clouds.local.parts.orphans import NSPAWN_RUN
+from infra.clouds.local.parts.record import MachineRecord
+from infra.clouds.local.parts.runner import runner, tail
+from infra.clouds.program.ssh_key import KEY_NAME, stack_key_pair
 from tools.rootfs import LOGIN_USER, SHARED_CACHE, ensure_rootfs, shared_cache_dir
 
 BOOT_DEADLINE_S = 60.0

@@ -6,7 +6,7 @@ Counts all memory, also what other programs use now: machines seldom reach their
 import os
 from collections.abc import Iterator
 
-from core.rules import Problem
+from core.reading.rules import Problem
 from infra.config.models.machine import MachineSpec
 
 GIB = 2**30

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import Field
 
 from catalog.clouds import RENTED, CloudName
-from core.frozen import Frozen
+from core.reading.frozen import Frozen
 from infra.config.models.iam import IamSpec
 from infra.config.models.lifetime import LifetimeSpec
 from infra.config.models.machine import MachineSpec

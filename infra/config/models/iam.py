@@ -4,8 +4,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from core.frozen import Frozen
-from core.rules import matching
+from core.reading.frozen import Frozen
+from core.reading.rules import matching
 
 PolicyArn = Annotated[
     str,

@@ -6,8 +6,8 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, Field, model_validator
 
-from core.frozen import Frozen
-from core.rules import Problem, matching, refuse, twice
+from core.reading.frozen import Frozen
+from core.reading.rules import Problem, matching, refuse, twice
 
 MAX_TTL_HOURS = 2880
 """120 days: the longest run time that GCP accepts as a limit."""

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from core.frozen import Frozen
+from core.reading.frozen import Frozen
 
 
 class MachineSpec(Frozen):

@@ -4,8 +4,8 @@ from typing import Self
 
 from pydantic import Field, StrictBool, model_validator
 
-from core.frozen import Frozen
-from core.rules import refuse, twice
+from core.reading.frozen import Frozen
+from core.reading.rules import refuse, twice
 from infra.config.models.cidr import ClientCidr, OwnCidr, SshCidr
 
 

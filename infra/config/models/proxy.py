@@ -5,9 +5,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
-from core.frozen import Frozen
-from core.rules import SECRET, Problem, matching, refuse
-from core.secret import SecretRef
+from core.reading.frozen import Frozen
+from core.reading.rules import SECRET, Problem, matching, refuse
+from core.reading.secret import SecretRef
 
 
 def _proxy_url(text: str) -> str:

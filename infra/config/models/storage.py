@@ -4,8 +4,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from core.frozen import Frozen
-from core.rules import matching, refuse, twice
+from core.reading.frozen import Frozen
+from core.reading.rules import matching, refuse, twice
 
 BucketName = Annotated[
     str,

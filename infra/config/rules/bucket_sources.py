@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from core.rules import Problem
+from core.reading.rules import Problem
 from infra.config.models.deployment import DeploymentConfig
 from infra.config.models.storage import BucketSpec
 from serving.spec.remote_sources import BucketSource

@@ -6,7 +6,7 @@ Sizes come from the name of the model. A model of unknown size passes.
 from collections.abc import Iterator
 
 from catalog.machines import Machine, find_machine
-from core.rules import Problem
+from core.reading.rules import Problem
 from infra.capacity.gpu_features import unfit, unfit_on_cpu
 from infra.capacity.memory_need import disk_gib, need, need_in_ram
 from infra.config.models.deployment import DeploymentConfig

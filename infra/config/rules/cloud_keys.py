@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from catalog.clouds import MADE, RENTED
-from core.config_keys import join
-from core.frozen import Frozen
-from core.rules import Problem
+from core.reading.config_keys import join
+from core.reading.frozen import Frozen
+from core.reading.rules import Problem
 from infra.config.models.deployment import DeploymentConfig
 from infra.config.rules.location import EXAMPLE_PROJECT
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from core.rules import Problem
+from core.reading.rules import Problem
 from infra.config.models.deployment import DeploymentConfig
 
 

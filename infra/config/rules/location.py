@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from catalog.aws_partitions import COMMERCIAL, partition_of
 from catalog.clouds import RENTED
 from catalog.machines import find_machine, nearest_types
-from core.rules import Problem, one_of, twice
+from core.reading.rules import Problem, one_of, twice
 from infra.config.models.deployment import DeploymentConfig
 
 REGION = {"aws": r"[a-z]{2,4}(-[a-z]+)+-[0-9]", "gcp": r"[a-z]+-[a-z]+[0-9]{1,2}"}

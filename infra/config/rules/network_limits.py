@@ -3,7 +3,7 @@
 import ipaddress
 from collections.abc import Iterator
 
-from core.rules import Problem
+from core.reading.rules import Problem
 from infra.config.models.cidr import OWN_PREFIXES
 from infra.config.models.deployment import DeploymentConfig
 

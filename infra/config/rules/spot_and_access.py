@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from catalog.clouds import RENTED
 from catalog.machines import find_machine
 from core.ports import ENGINE_PORTS
-from core.rules import Problem
+from core.reading.rules import Problem
 from infra.config.models.deployment import DeploymentConfig
 
 CREDIT_FAMILIES = ("t2", "t3", "t3a", "t4g")

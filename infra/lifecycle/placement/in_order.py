@@ -5,7 +5,7 @@ from dataclasses import replace
 from core.console import say, step
 from infra.clouds.candidates import Candidate, is_bound
 from infra.clouds.cloud import Cloud
-from infra.clouds.denied_calls import DeniedError
+from infra.clouds.resources.denied_calls import DeniedError
 from infra.config import DeploymentConfig
 from infra.contract.stack_placement import KnownPlacement
 from infra.lifecycle.placement.optional_parts import all_parts

@@ -8,9 +8,9 @@ from core.console import say
 from core.errors import DeployError
 from infra.automation.stack import Stack
 from infra.clouds.cloud import Cloud
-from infra.clouds.denied_calls import DeniedError
-from infra.clouds.queries import that_matter
-from infra.clouds.resources import CloudResource
+from infra.clouds.resources.denied_calls import DeniedError
+from infra.clouds.resources.kinds import CloudResource
+from infra.clouds.resources.queries import that_matter
 from infra.clouds.stack_resources import found_of
 from infra.contract.stack_placement import KnownPlacement, Progress
 from infra.lifecycle.placement.known import State

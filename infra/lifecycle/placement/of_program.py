@@ -17,8 +17,8 @@ from google.protobuf.struct_pb2 import Struct
 from pulumi.runtime.proto.resource_pb2 import ResourceInvokeRequest
 from pulumi.runtime.settings import get_monitor
 
-from core.deadline import Deadline
 from core.errors import DeployError
+from core.waiting.deadline import Deadline
 from infra.automation.backend import PROJECT, Backend, find_backend
 from infra.automation.stack import ENGINE, MACHINE
 from infra.clouds.candidates import is_bound

@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 
 from catalog.clouds import MADE
 from core.errors import ConfigError
-from core.rules import Problem
+from core.reading.rules import Problem
 from infra.capacity.gpu_features import OLLAMA_CAPABILITY, VLLM_CAPABILITY, Capability, Chip, unfit, unfit_on_cpu
 from infra.contract.outputs import Gpu, HostRecord
 from provisioning.converge.resources import Command, File, Packages, Resource, Unit

@@ -6,7 +6,7 @@ import pytest
 
 from core.arguments import Parser
 from core.paths import CHECKOUT
-from infra.lifecycle import orphans_command
+from infra.lifecycle.orphans import command
 from tests.unit.test_import_order import BELOW
 
 
@@ -25,7 +25,7 @@ def test_an_error_is_one_line_and_status_2(capsys: pytest.CaptureFixture[str]) -
 def test_an_option_cannot_be_abbreviated(capsys: pytest.CaptureFixture[str]) -> None:
     """`make orphans CLOUD=aws ARGS=--d` once meant --delete."""
     with pytest.raises(SystemExit) as ended:
-        orphans_command.main(["--cloud", "aws", "--d"])
+        command.main(["--cloud", "aws", "--d"])
     assert ended.value.code == 2
     assert "unrecognized arguments: --d;" in capsys.readouterr().err
 

@@ -68,7 +68,7 @@ def test_only_known_modules_print_without_console() -> None:
         "core/console.py",
         "infra/lifecycle/commands.py",  # for the shell's eval
         "infra/clouds/local/machine.py",  # JSON
-        "infra/lifecycle/price_table.py",
+        "infra/lifecycle/preview/price_table.py",
         "provisioning/adapters/listing.py",  # JSON
         "provisioning/existing/host_key.py",  # a question
         "provisioning/operate/status.py",  # JSON

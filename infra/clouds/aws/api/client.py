@@ -9,11 +9,11 @@ from functools import cache
 from typing import Any, TypeVar
 
 from core.errors import ConfigError, DeployError, UsageError
-from core.rules import masked
-from core.timeouts import answer_within
+from core.reading.rules import masked
+from core.waiting.timeouts import answer_within
 from infra.clouds.aws.api.permissions import actions_of
 from infra.clouds.aws.api.refused_login import CREDENTIALS, FIRST_LOG_IN, LOG_IN, refusal_of
-from infra.clouds.denied_calls import DeniedError, MissingError
+from infra.clouds.resources.denied_calls import DeniedError, MissingError
 
 DENIED_CODES = ("UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "403")
 """S3 answers `head_bucket` without a body, so its errors have an HTTP status instead of a code."""

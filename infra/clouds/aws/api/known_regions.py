@@ -2,7 +2,7 @@
 
 from core.errors import DeployError
 from core.paths import placement_files
-from core.strict_json import parse_object
+from core.reading.strict_json import parse_object
 from infra.config import load_stack
 from infra.config.reader import known_stacks
 

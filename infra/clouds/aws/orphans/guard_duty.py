@@ -11,7 +11,7 @@ from typing import Any
 from core.errors import DeployError
 from infra.clouds.aws.api.client import call, pages
 from infra.clouds.aws.orphans.resources import GONE_STATES, owner_by_tags, tag_filter
-from infra.clouds.resources import CloudResource, ResourceKind
+from infra.clouds.resources.kinds import CloudResource, ResourceKind
 
 GUARD_DUTY = [{"Name": "tag:GuardDutyManaged", "Values": ["true"]}]
 """The tag that GuardDuty puts on its resources."""

@@ -16,7 +16,7 @@ from core.errors import DeployError
 from infra.clouds.aws.api.client import pages
 from infra.clouds.aws.api.tags import ID
 from infra.clouds.aws.orphans.resources import GONE_STATES
-from infra.clouds.resources import CloudResource
+from infra.clouds.resources.kinds import CloudResource
 
 REGION_OF_ZONE = re.compile(r"[a-z]+(-[a-z]+)+-[0-9]+")
 """The region in the name of a zone: `us-west-2` in `us-west-2b` and in the local zone `us-west-2-lax-1a`."""

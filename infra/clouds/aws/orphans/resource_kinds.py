@@ -9,8 +9,8 @@ from infra.clouds.aws.api.tags import ID
 from infra.clouds.aws.orphans.guard_duty import GUARD_DUTY_ENDPOINT, GUARD_DUTY_GROUP, delete_endpoint
 from infra.clouds.aws.orphans.in_network import others_in, users_of
 from infra.clouds.aws.orphans.resources import GONE_STATES, LOGS_PREFIX, owner_by_name, owner_by_tags, tag_filter
-from infra.clouds.denied_calls import DeniedError, MissingError
-from infra.clouds.resources import CloudResource, ResourceKind
+from infra.clouds.resources.denied_calls import DeniedError, MissingError
+from infra.clouds.resources.kinds import CloudResource, ResourceKind
 from infra.config.rules.bucket_sources import OWN_NAMES
 
 DEAD_SPOT = ("closed", "cancelled", "failed")

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from infra.clouds.aws.api.tags import ID, KEEP, STACK
-from infra.clouds.hosts import naming
+from infra.clouds.program import naming
 
 ENDINGS = "host|timetable"
 """The prefix of the names of roles."""

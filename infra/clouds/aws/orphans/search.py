@@ -11,10 +11,10 @@ from core.console import say
 from infra.clouds.aws.api.client import HOME, call
 from infra.clouds.aws.api.known_regions import DEFAULT_REGIONS, regions_of_stacks
 from infra.clouds.aws.orphans.resource_kinds import KINDS
-from infra.clouds.denied_calls import DeniedError
-from infra.clouds.queries import ask_again, ask_for
-from infra.clouds.removal import remove_until_gone
-from infra.clouds.resources import REMOVE_DEADLINE_S, CloudResource, Found
+from infra.clouds.resources.denied_calls import DeniedError
+from infra.clouds.resources.kinds import REMOVE_DEADLINE_S, CloudResource, Found
+from infra.clouds.resources.queries import ask_again, ask_for
+from infra.clouds.resources.removal import remove_until_gone
 
 ALONE = {kind.name: kind for kind in KINDS if kind.everywhere}
 """Kinds of services that answer the same in every region; the calls go to HOME."""

@@ -21,7 +21,7 @@ from infra.clouds.candidates import (
     staying,
     zones_to_try,
 )
-from infra.clouds.denied_calls import unless_denied
+from infra.clouds.resources.denied_calls import unless_denied
 from infra.config import DeploymentConfig
 from infra.contract.stack_placement import KnownPlacement, Placement
 

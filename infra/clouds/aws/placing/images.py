@@ -5,7 +5,7 @@ from typing import Any
 
 from core.errors import ConfigError
 from infra.clouds.aws.api.client import call
-from infra.clouds.denied_calls import MissingError
+from infra.clouds.resources.denied_calls import MissingError
 from infra.config.rules.location import IMAGES
 
 PARAMETERS = {

@@ -14,7 +14,7 @@ from infra.clouds.aws.preflight.network import route_findings, subnet_findings
 from infra.clouds.aws.preflight.quotas import quota_checks
 from infra.clouds.candidates import refuse_move
 from infra.clouds.finding import Finding
-from infra.clouds.preflight import (
+from infra.clouds.preflight.checks import (
     Checks,
     bucket_is_there,
     documentation_addresses,
@@ -25,7 +25,7 @@ from infra.clouds.preflight import (
     weekly_hours_are_now,
     zones_are_up,
 )
-from infra.clouds.preflight_reading import reading_finding
+from infra.clouds.preflight.reading_time import reading_finding
 from infra.config import DeploymentConfig
 from infra.contract.stack_placement import KnownPlacement, Placement
 

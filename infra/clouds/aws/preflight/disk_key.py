@@ -7,8 +7,8 @@ from typing import Any
 
 from core.errors import DeployError, UsageError
 from infra.clouds.aws.api.client import call
-from infra.clouds.denied_calls import MissingError
 from infra.clouds.finding import Finding
+from infra.clouds.resources.denied_calls import MissingError
 from infra.config import DeploymentConfig
 
 OF_AWS = "alias/aws/"

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from infra.clouds.aws.api.client import HOME, call
 from infra.clouds.aws.api.hints import MAKE_SPOT_ROLE
-from infra.clouds.denied_calls import MissingError
 from infra.clouds.finding import Finding
+from infra.clouds.resources.denied_calls import MissingError
 from infra.config import DeploymentConfig
 
 SPOT_ROLE = "AWSServiceRoleForEC2Spot"

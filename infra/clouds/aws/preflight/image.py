@@ -8,7 +8,7 @@ from catalog.machines import find_machine
 from core.errors import ConfigError
 from infra.clouds.aws.placing.images import described_image, image_name, resolve_image
 from infra.clouds.finding import Finding
-from infra.clouds.preflight import image_finding
+from infra.clouds.preflight.checks import image_finding
 from infra.config import DeploymentConfig
 from infra.contract.stack_placement import KnownPlacement
 

@@ -9,8 +9,8 @@ from catalog.machines import find_machine
 from core.errors import DeployError, UsageError
 from infra.clouds.aws.api.client import call, pages
 from infra.clouds.aws.api.tags import ID
-from infra.clouds.denied_calls import MissingError
 from infra.clouds.finding import Finding
+from infra.clouds.resources.denied_calls import MissingError
 from infra.config import DeploymentConfig
 from infra.contract.stack_placement import Placement
 

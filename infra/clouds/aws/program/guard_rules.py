@@ -1,11 +1,11 @@
-"""Rules for resources on AWS, beside the rules for every cloud; infra/clouds/guards.py applies them."""
+"""Rules for resources on AWS, beside the rules for every cloud; infra/clouds/program/guards.py applies them."""
 
 import json
 from collections.abc import Iterator
 from typing import Any
 
 from infra.clouds.aws.api.tags import STACK, TAGGED
-from infra.clouds.guards import Guards, Props
+from infra.clouds.program.guards import Guards, Props
 
 INSTANCE = "aws:ec2/instance:Instance"
 SPOT_REQUESTS = ("aws:ec2/spotFleetRequest:SpotFleetRequest", "aws:ec2/spotInstanceRequest:SpotInstanceRequest")

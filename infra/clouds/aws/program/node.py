@@ -14,8 +14,8 @@ from catalog.machines import Machine
 from infra.clouds.aws.api import tags
 from infra.clouds.aws.placing.disk_speed import DiskSpeed
 from infra.clouds.aws.program.data_volume import DEVICE, DataVolumeArgs, data_volume
-from infra.clouds.hosts.host_key import host_key
-from infra.clouds.hosts.user_data import user_data
+from infra.clouds.program.host_key import host_key
+from infra.clouds.program.user_data import user_data
 from infra.config.models.machine import MachineSpec
 from infra.config.rules.spot_and_access import CREDIT_FAMILIES
 

@@ -15,9 +15,9 @@ from infra.clouds.aws.program.identity import Identity, IdentityArgs
 from infra.clouds.aws.program.network import Network, NetworkArgs
 from infra.clouds.aws.program.node import Node, NodeArgs
 from infra.clouds.aws.program.timetable import Timetable, TimetableArgs
-from infra.clouds.hosts.host_records import host_records, proved
-from infra.clouds.hosts.login_key import login_key
-from infra.clouds.hosts.naming import host_names, physical_name
+from infra.clouds.program.host_records import host_records, proved
+from infra.clouds.program.login_key import login_key
+from infra.clouds.program.naming import host_names, physical_name
 from infra.clouds.sizes import data_gib
 from infra.config import DeploymentConfig
 from infra.contract.deployment import Deployment

@@ -11,9 +11,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from core.errors import DeployError, UsageError
-from core.timeouts import answer_within
-from infra.clouds.denied_calls import DeniedError, MissingError
+from core.waiting.timeouts import answer_within
 from infra.clouds.gcp.api.quota_project import HEADER, counted, quota_project, quota_refusal
+from infra.clouds.resources.denied_calls import DeniedError, MissingError
 
 HOW = "`gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS"
 LOGIN_HINT = f"log in again: {HOW}"

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from infra.clouds.hosts import naming
+from infra.clouds.program import naming
 from infra.contract.stack_placement import ID
 
 DATA_SUFFIX = "-data"

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from infra.clouds.denied_calls import DeniedError
+from infra.clouds.resources.denied_calls import DeniedError
 
 Answer = TypeVar("Answer")
 

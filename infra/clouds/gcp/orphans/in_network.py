@@ -11,7 +11,7 @@ from typing import Any
 from core.errors import DeployError
 from infra.clouds.gcp.api.client import DisabledError, ask, everywhere, listed, pages
 from infra.clouds.gcp.api.names import owner_by_name
-from infra.clouds.resources import CloudResource
+from infra.clouds.resources.kinds import CloudResource
 
 ZONE = re.compile(r".*[0-9]-[a-z]")
 """The name of a zone is its region's name and a letter."""

@@ -5,12 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote
 
-from infra.clouds.denied_calls import MissingError
 from infra.clouds.gcp.api.client import DisabledError, ask, everywhere, listed, pages, policy_of, rest
 from infra.clouds.gcp.api.labels import ID, KEEP, STACK
 from infra.clouds.gcp.api.names import ACCOUNT, owner_by_name
 from infra.clouds.gcp.orphans.in_network import others_in
-from infra.clouds.resources import CloudResource, Outcome, ResourceKind
+from infra.clouds.resources.denied_calls import MissingError
+from infra.clouds.resources.kinds import CloudResource, Outcome, ResourceKind
 
 ARGUMENTS = {
     "instances": "instance",

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Iterator
 from core.console import say
 from core.errors import ConfigError, DeployError
 from core.paths import placement_files
-from core.strict_json import parse_object
+from core.reading.strict_json import parse_object
 from infra.clouds.gcp.orphans.resource_kinds import KINDS
-from infra.clouds.queries import ask_again, ask_for
-from infra.clouds.removal import remove_until_gone
-from infra.clouds.resources import REMOVE_DEADLINE_S, CloudResource, Found
+from infra.clouds.resources.kinds import REMOVE_DEADLINE_S, CloudResource, Found
+from infra.clouds.resources.queries import ask_again, ask_for
+from infra.clouds.resources.removal import remove_until_gone
 from infra.config import load_stack
 from infra.config.reader import known_stacks
 from infra.config.rules.location import EXAMPLE_PROJECT

@@ -15,13 +15,13 @@ from infra.clouds.candidates import (
     staying,
     zones_to_try,
 )
-from infra.clouds.denied_calls import DeniedError, MissingError, unless_denied
 from infra.clouds.gcp.api.client import ask
 from infra.clouds.gcp.placing.end_of_life import end_of_life, refuse_short_life
 from infra.clouds.gcp.placing.images import image_name, resolve_image
 from infra.clouds.gcp.placing.local_ssd import without_stops
 from infra.clouds.gcp.placing.replacements import keeping_disks, keeps_end
 from infra.clouds.gcp.placing.stock import offered, zones_of
+from infra.clouds.resources.denied_calls import DeniedError, MissingError, unless_denied
 from infra.config import DeploymentConfig
 from infra.contract.stack_placement import KnownPlacement, Placement
 

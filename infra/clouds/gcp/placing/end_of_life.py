@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 from core.errors import ConfigError
-from infra.clouds import weekly_hours
+from infra.clouds.costs import weekly_hours
 from infra.config import DeploymentConfig
 from infra.config.models.lifetime import WeeklySchedule
 from infra.contract.stack_placement import Placement

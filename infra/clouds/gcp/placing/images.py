@@ -1,8 +1,8 @@
 """Images by the names that a stack file uses: image families of their makers."""
 
 from core.errors import ConfigError
-from infra.clouds.denied_calls import MissingError
 from infra.clouds.gcp.api.client import ask
+from infra.clouds.resources.denied_calls import MissingError
 from infra.config.rules.location import IMAGES
 
 FAMILIES = {

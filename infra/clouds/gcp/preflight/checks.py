@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 from core.errors import ConfigError, DeployError, UsageError
-from infra.clouds.denied_calls import DeniedError, MissingError
 from infra.clouds.finding import Finding
 from infra.clouds.gcp.api.client import DisabledError, ask, credentials, policy_of, principal, rest
 from infra.clouds.gcp.api.quota_project import QuotaProjectError
@@ -15,7 +14,7 @@ from infra.clouds.gcp.preflight.foreign_rules import open_before_ours
 from infra.clouds.gcp.preflight.policies import policy_findings
 from infra.clouds.gcp.preflight.quotas import quota_findings
 from infra.clouds.gcp.program import priorities
-from infra.clouds.preflight import (
+from infra.clouds.preflight.checks import (
     Check,
     bucket_is_there,
     documentation_addresses,
@@ -27,7 +26,8 @@ from infra.clouds.preflight import (
     weekly_hours_are_now,
     zones_are_up,
 )
-from infra.clouds.preflight_reading import reading_finding
+from infra.clouds.preflight.reading_time import reading_finding
+from infra.clouds.resources.denied_calls import DeniedError, MissingError
 from infra.clouds.sizes import data_gib
 from infra.config import DeploymentConfig
 from infra.contract.stack_placement import KnownPlacement

@@ -13,12 +13,12 @@ from typing import Any, Literal
 
 from catalog.gcp_shapes import secure_boot
 from catalog.machines import find_machine
-from infra.clouds.denied_calls import DeniedError
 from infra.clouds.finding import Finding
 from infra.clouds.gcp.api.client import rest
 from infra.clouds.gcp.api.names import node_name
 from infra.clouds.gcp.placing.images import FAMILIES, image_name
-from infra.clouds.hosts.naming import physical_name
+from infra.clouds.program.naming import physical_name
+from infra.clouds.resources.denied_calls import DeniedError
 from infra.config import DeploymentConfig
 from infra.contract.stack_placement import KnownPlacement, Placement
 

@@ -1,9 +1,9 @@
-"""Rules for resources on GCP, beside the rules for every cloud; infra/clouds/guards.py applies them."""
+"""Rules for resources on GCP, beside the rules for every cloud; infra/clouds/program/guards.py applies them."""
 
 from collections.abc import Iterator
 
 from infra.clouds.gcp.api.labels import LABELLED, STACK
-from infra.clouds.guards import Guards, Props
+from infra.clouds.program.guards import Guards, Props
 
 INSTANCE = "gcp:compute/instance:Instance"
 FIREWALL = "gcp:compute/firewall:Firewall"

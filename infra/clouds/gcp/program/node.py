@@ -16,9 +16,9 @@ from catalog.machines import Machine
 from infra.clouds.gcp.api import labels
 from infra.clouds.gcp.placing.disk_speed import ProvisionedSpeed
 from infra.clouds.gcp.program.data_disk import DEVICE_NAME, DataDiskArgs, data_disk
-from infra.clouds.hosts.host_key import HostKey, host_key
-from infra.clouds.hosts.host_records import LOGIN_USER
-from infra.clouds.hosts.user_data import user_data
+from infra.clouds.program.host_key import HostKey, host_key
+from infra.clouds.program.host_records import LOGIN_USER
+from infra.clouds.program.user_data import user_data
 
 if TYPE_CHECKING:
     from pulumi_gcp.compute import (

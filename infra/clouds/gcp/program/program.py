@@ -16,9 +16,9 @@ from infra.clouds.gcp.program.guard_rules import GUARDS
 from infra.clouds.gcp.program.identity import Identity, IdentityArgs
 from infra.clouds.gcp.program.network import Network, NetworkArgs
 from infra.clouds.gcp.program.node import Node, NodeArgs
-from infra.clouds.hosts.host_records import host_records, proved
-from infra.clouds.hosts.login_key import login_key
-from infra.clouds.hosts.naming import host_names, physical_name
+from infra.clouds.program.host_records import host_records, proved
+from infra.clouds.program.login_key import login_key
+from infra.clouds.program.naming import host_names, physical_name
 from infra.clouds.sizes import data_gib
 from infra.config import DeploymentConfig
 from infra.contract.deployment import Deployment

@@ -11,15 +11,17 @@ import pytest
 from packaging.requirements import Requirement
 
 from catalog.clouds import RENTED, SDKS
-from core import one_at_a_time as waiting
 from core.errors import DeployError, UsageError
-from core.one_at_a_time import one_at_a_time
 from core.paths import CHECKOUT
+from core.waiting import one_at_a_time as waiting
+from core.waiting.one_at_a_time import one_at_a_time
 from infra.automation import sdk
 from infra.automation.sdk import ensure_sdk
 from infra.clouds import registry
 from infra.config import load_stack
-from infra.lifecycle import orphans, orphans_command, preflight
+from infra.lifecycle.orphans import command as orphans_command
+from infra.lifecycle.orphans import remaining
+from infra.lifecycle.preflight import checks as preflight
 from tests.slowness import patient
 
 INSTALLS = (
@@ -167,5 +169,5 @@ def test_a_stack_without_a_placement_needs_no_sdk(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
     monkeypatch.setattr(registry, "ensure_sdk", asked_for)
 
-    assert orphans.find("gcp", "one") == orphans.kept("gcp", "one") == []
-    orphans.remove("gcp", "one", 1)
+    assert remaining.find("gcp", "one") == remaining.kept("gcp", "one") == []
+    remaining.remove("gcp", "one", 1)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from catalog.machines import Machine, find_machine
-from core.config_keys import bare, literals
+from core.reading.config_keys import bare, literals
 from infra.capacity.memory_need import (
     OLLAMA_BYTES,
     SYSTEM_GIB,

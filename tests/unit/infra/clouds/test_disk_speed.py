@@ -6,9 +6,9 @@ import pytest
 
 from catalog.prices import item_usd
 from infra.clouds.aws.placing.disk_speed import DiskSpeed, gp3_speed
+from infra.clouds.costs.stack_price import stack_price
 from infra.clouds.disk_speed import reading_s
-from infra.clouds.preflight_reading import reading_finding
-from infra.clouds.stack_price import stack_price
+from infra.clouds.preflight.reading_time import reading_finding
 from infra.config import DeploymentConfig, parse_deployment
 from tests.engine.aws_stacks import stack_value
 

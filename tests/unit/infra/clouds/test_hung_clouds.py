@@ -11,8 +11,8 @@ import pytest
 from core.errors import DeployError
 from infra.clouds.aws.api import client as aws
 from infra.clouds.gcp.api import client as gcp
-from infra.clouds.removal import remove_until_gone
-from infra.clouds.resources import CloudResource, ResourceKind
+from infra.clouds.resources.kinds import CloudResource, ResourceKind
+from infra.clouds.resources.removal import remove_until_gone
 from tests.doubles.gcp.running import endpoints, write_login
 
 PATIENCE_S = 45

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from core.config_keys import place_of
 from core.paths import CHECKOUT
+from core.reading.config_keys import place_of
 from infra.config.models.deployment import DeploymentConfig
 from infra.config.reference import keys_by_model, reference
 from infra.config.rules.cloud_keys import CLOUDS_OF_KEY, EXAMPLES, INSTEAD, NEEDED

@@ -15,9 +15,9 @@ from infra.automation.events import Report
 from infra.clouds.local.cloud import Local
 from infra.config import reader
 from infra.lifecycle import down, saved, up
-from infra.lifecycle import preflight_command as preflight
 from infra.lifecycle.commands import COMMANDS, main
 from infra.lifecycle.down import Teardown
+from infra.lifecycle.preflight import command as preflight
 from tests.unit.provisioning.records import stack_values
 
 HEAVY = ("pulumi", "pydantic", "yaml", "cryptography", "paramiko", "jinja2", "rich", "grpc")

@@ -16,8 +16,9 @@ from infra.automation.events import Report
 from infra.automation.pulumi_cli import EngineTimeoutError
 from infra.automation.stack import LockedError
 from infra.contract.stack_placement import Placement
-from infra.lifecycle import commands, down, orphans
+from infra.lifecycle import commands, down
 from infra.lifecycle.down import APPEAR_S, CLOUD_S, DOWN_S, LAST_LOOK_S, cloud_name_of, tear_down
+from infra.lifecycle.orphans import remaining
 
 OURS = {"cloud": "local", "asked": True, "hosts_stay": False, "kept": []}
 
@@ -92,7 +93,7 @@ def wire(monkeypatch: pytest.MonkeyPatch, stack: HeldStack, host: Host) -> None:
         yield stack
 
     monkeypatch.setattr(down, "hold", hold)
-    monkeypatch.setattr(down, "orphans", host)
+    monkeypatch.setattr(down, "remaining", host)
 
 
 def written(tmp_path: Path) -> Any:
@@ -149,7 +150,7 @@ def test_down_with_a_kept_volume_removes_the_outputs_of_the_destroyed_hosts(monk
 
 
 def test_hosts_stay_only_on_the_cloud_existing() -> None:
-    assert [cloud for cloud in ("local", "aws", "gcp", "existing") if orphans.hosts_stay(cloud)] == ["existing"]
+    assert [cloud for cloud in ("local", "aws", "gcp", "existing") if remaining.hosts_stay(cloud)] == ["existing"]
 
 
 def test_down_removes_resources_that_the_state_lacks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

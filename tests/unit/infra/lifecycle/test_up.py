@@ -13,9 +13,9 @@ from core.paths import outputs_file
 from infra.automation.backend import Backend
 from infra.automation.events import Report
 from infra.clouds.candidates import Candidate, refuse_move
-from infra.clouds.denied_calls import DeniedError
 from infra.clouds.finding import Finding
-from infra.clouds.resources import CloudResource, Found, Unasked
+from infra.clouds.resources.denied_calls import DeniedError
+from infra.clouds.resources.kinds import CloudResource, Found, Unasked
 from infra.config import DeploymentConfig, load_stack
 from infra.config.models.lifetime import WeeklySchedule
 from infra.contract.stack_placement import (
@@ -26,13 +26,14 @@ from infra.contract.stack_placement import (
     read_placement,
     write_placement,
 )
-from infra.lifecycle import preflight, recovery
-from infra.lifecycle import preview as preview_module
 from infra.lifecycle import up as up_module
+from infra.lifecycle.orphans import recovery
+from infra.lifecycle.orphans.recovery import recover
 from infra.lifecycle.placement import login, previous
 from infra.lifecycle.placement.previous import known_placement
-from infra.lifecycle.preview import preview
-from infra.lifecycle.recovery import recover
+from infra.lifecycle.preflight import checks as preflight
+from infra.lifecycle.preview import preview as preview_module
+from infra.lifecycle.preview.preview import preview
 
 STACK = "one"
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from core.ports import SSH_PORT
-from core.words import error_of
+from core.reading.words import error_of
 from infra.contract.outputs import Gpu
 from provisioning.existing.verdict import kept_open, notes, plan, refusals
 from provisioning.hosts.facts import HostFacts

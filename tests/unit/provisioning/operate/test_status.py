@@ -15,13 +15,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from core.errors import HostError
 from core.paths import CHECKOUT, state_dir
 from core.processes import Process
-from infra.clouds.local import machine, record
-from infra.clouds.local.runner import SupervisorRunner
+from infra.clouds.local import machine
+from infra.clouds.local.parts import record
+from infra.clouds.local.parts.runner import SupervisorRunner
 from infra.config import load_stack
 from infra.config.models.lifetime import WeeklySchedule
 from provisioning.hosts.target import Target
+from provisioning.operate import expected_hours
 from provisioning.operate import status as module
-from provisioning.operate import stopped_hosts
 from provisioning.operate.host_status import HostStatus, read_report, unseen
 from provisioning.operate.status_screen import screen
 from provisioning.ssh.connection import LoginError, NoAnswerError, OtherHostError
@@ -391,14 +392,14 @@ def test_missed_start_differs_from_a_scheduled_stop(now: str, told: str, monkeyp
     """Once nothing reported a scheduled start that found no capacity."""
     config = load_stack("gcp-cpu")
     lifetime = config.lifetime.model_copy(update={"weekly": OFFICE})
-    monkeypatch.setattr(stopped_hosts, "load_stack", lambda _stack: config.model_copy(update={"lifetime": lifetime}))
+    monkeypatch.setattr(expected_hours, "load_stack", lambda _stack: config.model_copy(update={"lifetime": lifetime}))
 
-    assert stopped_hosts.by_the_hours("prod", datetime.fromisoformat(now)) == told
+    assert expected_hours.by_the_hours("prod", datetime.fromisoformat(now)) == told
 
 
 def test_only_weekly_hours_say_something_of_a_host_that_does_not_answer() -> None:
-    assert stopped_hosts.by_the_hours("gcp-cpu", NOW) == ""
-    assert stopped_hosts.by_the_hours("no-such-stack", NOW) == ""
+    assert expected_hours.by_the_hours("gcp-cpu", NOW) == ""
+    assert expected_hours.by_the_hours("no-such-stack", NOW) == ""
 
 
 @pytest.mark.parametrize("inventory", ["", "hosts.yaml"])

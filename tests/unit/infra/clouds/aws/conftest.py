@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from infra.clouds.guards import Guards
+from infra.clouds.program.guards import Guards
 from infra.config import DeploymentConfig, parse_deployment
 from infra.contract.stack_placement import KnownPlacement
 from tests.doubles.aws.table import KINDS

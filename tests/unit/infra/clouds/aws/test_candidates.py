@@ -11,7 +11,7 @@ from infra.clouds.aws.cloud import CLOUD
 from infra.clouds.aws.placing import candidates
 from infra.clouds.aws.placing.stock import SpotPrice
 from infra.clouds.candidates import Candidate
-from infra.clouds.denied_calls import DeniedError
+from infra.clouds.resources.denied_calls import DeniedError
 from infra.config import DeploymentConfig, parse_deployment
 from infra.contract.stack_placement import KnownPlacement, Progress
 from tests.engine.aws_stacks import stack_value

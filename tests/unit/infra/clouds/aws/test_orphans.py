@@ -20,8 +20,8 @@ from infra.clouds.aws.orphans import resource_kinds
 from infra.clouds.aws.orphans.in_network import others_in, users_of
 from infra.clouds.aws.orphans.search import find_in, find_resources, places, remove_resources
 from infra.clouds.cloud import Cloud
-from infra.clouds.denied_calls import DeniedError
-from infra.clouds.resources import CloudResource
+from infra.clouds.resources.denied_calls import DeniedError
+from infra.clouds.resources.kinds import CloudResource
 from infra.contract.stack_placement import Placement
 from tests.doubles.aws.model_rules import refuse_violations
 from tests.unit.infra.clouds.aws.made import (

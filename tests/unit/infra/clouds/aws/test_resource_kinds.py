@@ -6,8 +6,8 @@ import pytest
 
 from infra.clouds.aws.orphans import resource_kinds
 from infra.clouds.aws.orphans.resource_kinds import KINDS
-from infra.clouds.removal import remove_until_gone
-from infra.clouds.resources import CloudResource, ResourceKind
+from infra.clouds.resources.kinds import CloudResource, ResourceKind
+from infra.clouds.resources.removal import remove_until_gone
 
 ASKED = [kind for kind in KINDS if kind.name in ("spot request", "instance", "bucket", "budget")]
 

@@ -10,8 +10,8 @@ import yaml
 
 from infra.clouds.aws.program.node import BOOT as AWS_BOOT
 from infra.clouds.aws.program.node import MAX_USER_DATA_BYTES
-from infra.clouds.hosts.host_key import new_private_key, public_half
-from infra.clouds.hosts.user_data import BOOT, user_data
+from infra.clouds.program.host_key import new_private_key, public_half
+from infra.clouds.program.user_data import BOOT, user_data
 
 FUTURE, PAST = "2999-01-01T00:00:00Z", "2020-01-01T00:00:00Z"
 

@@ -8,13 +8,13 @@ import pytest
 import yaml
 
 from infra.clouds.gcp.program.node import BOOT, ENDS_AT, GUEST_AGENT
-from infra.clouds.hosts.host_key import new_private_key, public_half
-from infra.clouds.hosts.user_data import user_data
+from infra.clouds.program.host_key import new_private_key, public_half
+from infra.clouds.program.user_data import user_data
 from tests.doubles.gcp.rules.instances import METADATA_BYTES
 
 URL = "http://metadata.google.internal/computeMetadata/v1/instance/attributes"
 TAG = "llm-deploy:ends-at"
-"""What infra/clouds/hosts/boot/end-of-life.sh asks every cloud's script for."""
+"""What infra/clouds/program/boot/end-of-life.sh asks every cloud's script for."""
 
 
 def run(script: str, tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -7,8 +7,8 @@ import pytest
 
 from core.errors import ConfigError, DeployError
 from infra.clouds.candidates import Candidate
-from infra.clouds.denied_calls import DeniedError
 from infra.clouds.gcp.placing.candidates import candidates, out_of_stock
+from infra.clouds.resources.denied_calls import DeniedError
 from infra.config import DeploymentConfig, parse_deployment
 from infra.contract.stack_placement import KnownPlacement, Progress
 from tests.doubles.gcp.client import Gcp

@@ -11,7 +11,7 @@ from infra.clouds.gcp.cloud import CLOUD
 from infra.clouds.gcp.orphans import search
 from infra.clouds.gcp.orphans.in_network import others_in
 from infra.clouds.gcp.orphans.search import find_resources, places, remove_resources
-from infra.clouds.resources import CloudResource
+from infra.clouds.resources.kinds import CloudResource
 from infra.clouds.stack_resources import find, kept, remove_orphans
 from infra.config import load_stack, reader
 from tests.doubles.gcp.client import Gcp

@@ -8,7 +8,7 @@ import pytest
 
 from infra.clouds.gcp.api.labels import LABELLED, own_labels, with_labels
 from infra.clouds.gcp.program.identity import reading_condition
-from infra.clouds.guards import Guards
+from infra.clouds.program.guards import Guards
 from infra.config import DeploymentConfig, load_stack, parse_deployment
 from infra.config.reader import known_stacks
 from infra.contract.stack_placement import KnownPlacement

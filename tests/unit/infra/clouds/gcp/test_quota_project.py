@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from infra.clouds.denied_calls import DeniedError
 from infra.clouds.gcp.api import client
 from infra.clouds.gcp.api.quota_project import QuotaProjectError, names_no_project
 from infra.clouds.gcp.orphans.resource_kinds import KINDS
 from infra.clouds.gcp.orphans.search import find_resources, remove_resources
-from infra.lifecycle.preflight import findings
+from infra.clouds.resources.denied_calls import DeniedError
+from infra.lifecycle.preflight.checks import findings
 from tests.doubles.gcp.client import Gcp
 from tests.doubles.gcp.seed import BILLING_ACCOUNT, PROJECT
 from tests.doubles.gcp.settings import Settings

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.clouds.local import record
+from infra.clouds.local.parts import record
 
 
 @pytest.fixture(autouse=True)

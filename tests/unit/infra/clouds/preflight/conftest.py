@@ -9,7 +9,7 @@ import pytest
 from infra.clouds.aws.api import client
 from infra.clouds.finding import Finding
 from infra.contract.stack_placement import KnownPlacement
-from infra.lifecycle.preflight import findings
+from infra.lifecycle.preflight.checks import findings
 from tests.unit.infra.clouds.preflight import canned_aws
 from tests.unit.infra.clouds.preflight.canned_aws import GOOD, QUOTAS, Answers, config
 

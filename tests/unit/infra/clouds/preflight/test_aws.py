@@ -8,7 +8,7 @@ import pytest
 
 from core.errors import DeployError
 from infra.contract.stack_placement import Progress
-from infra.lifecycle.preflight import refuse
+from infra.lifecycle.preflight.checks import refuse
 from tests.unit.infra.clouds.preflight import canned_aws
 from tests.unit.infra.clouds.preflight.canned_aws import A, C, Look, instance, placement, refused, running, wrong
 from tests.unit.infra.clouds.preflight.wrong_aws import WRONG, image

@@ -8,7 +8,7 @@ import pytest
 
 from core.paths import CHECKOUT
 from infra.clouds.local.cloud import Local
-from infra.lifecycle import preflight_command as command
+from infra.lifecycle.preflight import command
 
 
 def test_a_local_stack_prints_what_was_checked(

@@ -12,7 +12,7 @@ from infra.clouds.gcp.api import client
 from infra.clouds.gcp.preflight.quotas import wanted
 from infra.config import DeploymentConfig, parse_deployment
 from infra.contract.stack_placement import KnownPlacement
-from infra.lifecycle.preflight import findings
+from infra.lifecycle.preflight.checks import findings
 from tests.doubles.gcp import seed
 from tests.doubles.gcp.client import Gcp
 from tests.doubles.gcp.seed import AGENT, PROJECT

@@ -7,7 +7,7 @@ import pytest
 from infra.clouds.finding import Finding
 from infra.clouds.gcp.preflight.policies import Constraint, is_location, judge
 from infra.contract.stack_placement import KnownPlacement
-from infra.lifecycle.preflight import findings
+from infra.lifecycle.preflight.checks import findings
 from tests.doubles.gcp.seed import PROJECT
 from tests.doubles.gcp.settings import Settings
 from tests.doubles.gcp.store import Store

@@ -13,7 +13,7 @@ from pulumi.runtime.proto.provider_pb2 import InvokeResponse
 
 from core.errors import DeployError
 from infra.clouds.candidates import Candidate
-from infra.clouds.resources import CloudResource, Found
+from infra.clouds.resources.kinds import CloudResource, Found
 from infra.config import DeploymentConfig, load_stack
 from infra.contract.stack_placement import (
     PLACEMENT_VARIABLE,

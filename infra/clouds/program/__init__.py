@@ -1,0 +1,1 @@
+"""What the Pulumi programs of all clouds share: guards, names, keys, user data, host records. Calls no API."""

@@ -1,0 +1,73 @@
+"""Prices: sums over the frozen tables, and the table in stacks/README.md."""
+
+import pytest
+
+from catalog.prices import BUCKET_ITEM, HOURS_PER_MONTH, item_usd, keeping_cost, machine_usd
+from infra.clouds.costs.stack_price import running_hours, stack_price
+from infra.config import load_stack
+from infra.lifecycle.preview.price_table import README, updated
+
+
+def test_the_table_in_the_readme_is_current() -> None:
+    """`python -m infra.lifecycle.preview.price_table` writes the table."""
+    text = README.read_text()
+
+    assert updated(text) == text
+
+
+def test_a_stack_costs_its_machine_disks_and_address() -> None:
+    price = stack_price(load_stack("aws-cpu"))
+
+    assert price is not None
+    assert price.machines_per_hour == 0.208
+    assert price.addresses_per_hour == 0.005
+    assert price.disks_per_month == pytest.approx(0.0912 * (60 + 20))
+    assert price.per_month == pytest.approx((0.208 + 0.005) * HOURS_PER_MONTH + 0.0912 * 80)
+
+
+def test_a_weekly_schedule_saves_machine_hours_only() -> None:
+    config = load_stack("aws-gpu")
+    price = stack_price(config)
+
+    assert price is not None
+    assert running_hours(config) == pytest.approx(12 * 5 * HOURS_PER_MONTH / 168)
+    fixed = price.disks_per_month + price.addresses_per_hour * HOURS_PER_MONTH
+    assert price.per_month == pytest.approx(fixed + 1.237 * running_hours(config))
+
+
+def test_an_item_outside_the_tables_has_no_price() -> None:
+    assert machine_usd("aws", "ap-northeast-2", "t2.nano", "on_demand") is None
+    assert item_usd("aws", "ap-northeast-2", "nothing") is None
+    assert stack_price(load_stack("local")) is None
+
+
+def test_a_global_price_is_found_in_every_region() -> None:
+    assert item_usd("aws", "ap-northeast-2", "public_ipv4_address") == 0.005
+
+
+@pytest.mark.parametrize(
+    ("region", "item", "size_gib", "words"),
+    [
+        pytest.param("ap-northeast-2", "ebs_gp3_storage", 100, "$9.12 a month", id="a disk"),
+        pytest.param("us-east-1", BUCKET_ITEM["aws"], None, "$0.023 a month for each GB in it", id="a bucket"),
+        pytest.param(
+            "ap-northeast-2",
+            BUCKET_ITEM["aws"],
+            None,
+            "$0.023 a month for each GB in it in us-east-1; that of ap-northeast-2 is not in our table",
+            id="another region's price",
+        ),
+        pytest.param("ap-northeast-2", "nothing", 1, "its price is not in our table", id="no price anywhere"),
+    ],
+)
+def test_the_cost_of_a_kept_resource_is_described(region: str, item: str, size_gib: float | None, words: str) -> None:
+    assert keeping_cost("aws", region, item, size_gib) == words
+
+
+def test_a_spot_stack_costs_the_current_market_price() -> None:
+    config = load_stack("aws-gpu-spot")
+
+    assert stack_price(config) is None
+    price = stack_price(config, 0.3)
+    assert price is not None
+    assert price.machines_per_hour == 0.3

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core.paths import cache_dir, state_dir
-from infra.clouds.local import record
+from infra.clouds.local.parts import record
 from infra.contract.outputs import HostRecord
 from provisioning.converge.agent.kinds import venv as kind
 from provisioning.converge.resources import Resource, Venv

@@ -21,5 +21,5 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the error and exit with status 2."""
-        help_option = f"`{self.prog} ARGS=--help`" if self._is_target else "--help"
+        help_option = "ARGS=--help" if self._is_target else "--help"
         self.exit(2, f"error: {self.prog}: {message}; {help_option} lists the options\n")

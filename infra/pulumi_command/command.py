@@ -52,7 +52,7 @@ def run(words: Sequence[str]) -> int:
         reference = invocation.stack or _selected_stack(cli, environment, invocation.folder)
         if not reference and "--stack" not in invocation.options:
             command = f"pulumi {invocation.work}"
-            raise UsageError("which stack?", where=command, hint=f"write -s NAME, e.g. {command} -s local")
+            raise UsageError("no stack is named", where=command, hint=f"write -s NAME, e.g. {command} -s local")
         if reference:
             from infra.pulumi_command.work import work
 

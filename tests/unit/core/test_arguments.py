@@ -18,7 +18,7 @@ def test_an_error_is_one_line_and_status_2(capsys: pytest.CaptureFixture[str]) -
     assert ended.value.code == 2
     assert capsys.readouterr().err.splitlines() == [
         "error: make demo: argument --engine: invalid choice: 'foo' (choose from 'vllm', 'ollama');"
-        " `make demo ARGS=--help` lists the options"
+        " ARGS=--help lists the options"
     ]
 
 

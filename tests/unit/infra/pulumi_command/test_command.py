@@ -94,7 +94,9 @@ def test_without_a_stack_nothing_runs(
     """A stack chosen in the CLI's own menu would get neither our lock nor our notes."""
     monkeypatch.setattr(pulumi_command, "_selected_stack", lambda *_: "")
 
-    with pytest.raises(UsageError, match=f"^pulumi {command}: which stack\\?; write -s NAME, e.g. pulumi {command} -s"):
+    with pytest.raises(
+        UsageError, match=f"^pulumi {command}: no stack is named; write -s NAME, e.g. pulumi {command} -s"
+    ):
         run([typed, "--yes"])
 
     assert became == {}

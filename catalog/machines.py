@@ -1,4 +1,4 @@
-"""Machine types and what they have, as frozen rows of catalog/data. Knows no price and calls no cloud.
+"""Machine types with processors, memory and GPUs, as frozen rows of catalog/data. Knows no price, calls no cloud.
 
 A new row goes into the CSV with its source and date. Memory sizes in GiB, as the cloud reports them.
 """

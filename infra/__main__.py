@@ -1,7 +1,6 @@
-"""The Pulumi program: the stack's cloud declares the machines, and the outputs are what provisioning needs
-(infra/contract/outputs.py).
+"""The Pulumi program: the stack's cloud declares the machines, and provisioning gets the outputs.
 
-Reads the config; infra/lifecycle/placement/of_program.py says where a stack is put.
+infra/contract/outputs.py defines the outputs. infra/lifecycle/placement/of_program.py finds the stack's place.
 """
 
 import os

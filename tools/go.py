@@ -1,6 +1,6 @@
 """Builds of Go programs, with progress. A wrapper module in this repository pins every source by hash (go.mod, go.sum).
 
-Does not know what it builds and caches nothing: the caller names the target.
+The caller names the target. Caches nothing.
 """
 
 import os

@@ -83,7 +83,7 @@ class Need:
 
 
 def need(serving: ServingSpec, machine: Machine) -> Need:
-    """Return what the model needs on the machine, and what the machine has."""
+    """Return the memory that the model needs on the machine, and the memory that the machine has."""
     weights = weights_gib(serving) or 0.0
     if machine.gpu is not None:
         share = serving.vllm.gpu_memory_fraction if serving.engine == "vllm" else 1.0
@@ -94,7 +94,7 @@ def need(serving: ServingSpec, machine: Machine) -> Need:
 
 
 def need_in_ram(serving: ServingSpec, memory_gib: float, name: str) -> Need:
-    """Return what the model needs on a machine without a GPU. With vLLM, the stack file sets the size of the cache."""
+    """Return the memory that the model needs on a machine without a GPU. For vLLM the stack file sets the cache."""
     on_vllm = serving.engine == "vllm"
     cache = serving.vllm.kv_cache_gib if on_vllm else cache_gib(serving)
     overhead, what_for = (VLLM_ON_CPU_GIB, "the system and vLLM") if on_vllm else (SYSTEM_GIB, "the system")

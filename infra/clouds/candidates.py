@@ -40,7 +40,7 @@ def identity_and_beginning(
     now: datetime | None,
     end_of_life: Callable[[DeploymentConfig, Placement], datetime] = end_of_ttl,
 ) -> tuple[str, datetime]:
-    """Return a stack's id and when its lifetime began: those of the previous placement, or new ones."""
+    """Return a stack's id, which it keeps, and the start of its lifetime, which changes when a lifetime has ended."""
     at = (now or datetime.now(UTC)).replace(microsecond=0)
     if previous is None:
         return secrets.token_hex(ID_BYTES), at

@@ -1,4 +1,4 @@
-"""What a cloud offers to the rest of the repository: one class per cloud, in its own folder.
+"""The Protocol that every cloud implements for the rest of the repository: one class per cloud, in its own folder.
 
 Nothing outside a cloud's folder names a cloud or imports its modules (tests/unit/test_import_order.py). Shared code
 gets a cloud from infra/clouds/registry.py. Facts that need no code are in catalog/clouds.py.
@@ -86,11 +86,11 @@ class Cloud(Protocol):
         ...
 
     def find_in(self, place: str) -> Found:
-        """Return what one place has of all stacks, in the order in which it can be removed."""
+        """Return the resources of all stacks in one place, in the order in which they can be removed."""
         ...
 
     def resources(self, placement: Placement) -> Found:
-        """Return what the cloud has of a placement, in the order in which it can be removed."""
+        """Return the resources of a placement that the cloud has, in the order in which they can be removed."""
         ...
 
     def is_known(self, resource: CloudResource, known: set[str]) -> bool:
@@ -129,7 +129,7 @@ class Cloud(Protocol):
         return
 
     def prepare(self, config: DeploymentConfig, stack: str) -> None:
-        """Install on this computer what the cloud needs, and refuse what is too large.
+        """Install what the cloud needs on this computer, and refuse a stack that is too large.
 
         Called before the Pulumi engine starts. The engine would do this without output, and an interruption would leave
         an unfinished creation in the state.
@@ -137,7 +137,7 @@ class Cloud(Protocol):
         return
 
     def remaining(self, stack: str) -> list[str]:
-        """Return what this computer has of a stack of this checkout, a line each."""
+        """Return a line for each part of a stack of this checkout that this computer still has."""
         return []
 
     def remove_remaining(self, stack: str) -> None:

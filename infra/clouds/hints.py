@@ -1,4 +1,4 @@
-"""Hints for errors of a cloud that the Pulumi engine repeats: those that hold for every cloud."""
+"""Hints for errors that the Pulumi engine repeats from any cloud. Each cloud adds its own."""
 
 import re
 from collections.abc import Iterable

@@ -1,6 +1,4 @@
-"""Which paths are allowed for the data of a host. Checks the path only. On the host,
-provisioning/programs/check_data_dir.py checks who may enter the folder and how it is mounted.
-"""
+"""Which paths are allowed for the data of a host. Checks the path; programs/check_data_dir.py checks the folder."""
 
 import posixpath
 import re

@@ -75,15 +75,13 @@ def is_ours(folder: Path) -> bool:
 
 
 def login_environment(cli: PulumiCli) -> dict[str, str]:
-    """Return the environment of `pulumi login`, which then saves the login where `make up` and the user's own CLI look
-    for it."""
+    """Return the environment of `pulumi login`. It saves the login where `make up` and the user's own CLI find it."""
     home = os.environ.get(CREDENTIALS) or os.environ.get("PULUMI_HOME") or str(Path.home() / ".pulumi")
     return cli.environment() | {CREDENTIALS: home}
 
 
 def _may_touch_stack_files(invocation: Invocation) -> bool:
-    """Return whether the command may make the CLI write a salt into a stack file or remove it, as `pulumi stack init`
-    does."""
+    """Return whether the CLI may write a salt into a stack file or remove one, as `pulumi stack init` does."""
     return invocation.command[:1] == ("stack",)
 
 

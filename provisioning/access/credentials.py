@@ -24,14 +24,14 @@ from serving.spec.gateway_fields import TlsFiles
 from serving.spec.models import GatewaySpec
 
 KEY_PREFIX = "sk-"
-"""As OpenAI's, so that scanners for leaked keys know what they see."""
+"""The prefix of OpenAI's keys, so that scanners for leaked keys recognise ours."""
 
 KEY_BYTES = 32
 
 
 @dataclass(frozen=True, kw_only=True)
 class Credentials:
-    """What one host's gateway gets."""
+    """The secrets that one host's gateway gets."""
 
     certificate: Secret
     """PEM: certificate, chain and private key in one text, so that they change together."""

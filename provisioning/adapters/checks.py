@@ -152,8 +152,7 @@ def _heads(report: Mapping[str, Any]) -> Heads:
 
 
 def _shown(source: HubFetch | ListedFetch | RegistryFetch, key: str, name: str) -> dict[str, Any]:
-    """Return the description of the files that fetch_model.py prints, with the content of `name`. Raises
-    ConfigError."""
+    """Return the output of fetch_model.py about the files, with the content of `name`. Raises ConfigError."""
     place, pin = source.fetch_arguments
     conditions = source.conditions if isinstance(source, HubFetch) else ()
     try:

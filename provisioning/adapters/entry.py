@@ -118,8 +118,7 @@ def _unknown_base(seen: Look) -> str:
 
 
 def _look(source: Source, *, where: str) -> Look:
-    """Return the contents of the adapter's files. Raises ConfigError for other files, or if only a host can read
-    them."""
+    """Read the adapter's files. Raises ConfigError for other files, or if only a host can read them."""
     files = with_login(resolve(source, key=f"{where}.source"), key=f"{where}.source")
     if isinstance(files, LocalFolder):
         config, weights = read_adapter_config(files.path, where=where), files.path / WEIGHTS

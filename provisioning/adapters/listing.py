@@ -34,7 +34,7 @@ class Row:
 
 
 def adapters_list(target: Target, *, as_json: bool) -> int:
-    """Print versions, names, history and unused folders; return 0 when all hosts serve what is listed."""
+    """Print versions, names, history and unused folders; return 0 if all hosts serve all listed versions."""
     stack = AdapterHosts(target, load(target))
     reports = stack.on_all(stack.report)
     rows = _rows(stack, reports)

@@ -15,7 +15,7 @@ class Served:
 
 @dataclass(frozen=True, kw_only=True)
 class Running(Served):
-    """What an engine serves now."""
+    """The adapters that an engine serves now."""
 
     engine: str = ""
     """Identifies the start of the engine."""
@@ -55,7 +55,7 @@ class AdapterReport:
 
     @property
     def answering(self) -> Served:
-        """What the engine serves now; empty if none answers."""
+        """The adapters that the engine serves now; empty if no engine answers."""
         return self.running or Served(versions={}, aliases={})
 
     @property

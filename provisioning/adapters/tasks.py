@@ -66,7 +66,7 @@ def adapters_rollback(_: Any, adapter: str, *, to: str = "", stack: str = "", in
 
 @fab_task(WHICH | {"json": "As JSON."}, name="adapters:list")
 def adapters_list(_: Any, *, json: bool = False, stack: str = "", inventory: str = "") -> int:
-    """List versions, the hosts that serve them, what each name means since when, and unused folders."""
+    """List versions, the hosts that serve them, the version that each name means, and unused folders."""
     target = Target(stack, inventory)
     say(f"→ adapters of {target.name}")
     from provisioning.adapters.listing import adapters_list

@@ -55,7 +55,7 @@ def accepted_keys(keys: Iterable[str], wanted: str, ask: Callable[[str], str] | 
     say("On the host itself: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub")
     if ask is None:
         raise UsageError(
-            "nobody can be asked about the host key: there is no terminal",
+            "without a terminal nobody can confirm the host key",
             where=name,
             hint=f'if the host has this key, run it again with ARGS="--host-key {best}"',
         )

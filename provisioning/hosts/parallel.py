@@ -52,8 +52,7 @@ def on_each(
 
 
 class Failures:
-    """The failed hosts. Each error is printed as it comes. If there is only one host, `raise_any` raises its error
-    instead."""
+    """The failed hosts. Errors are printed as they come. An error of the only host is raised by `raise_any` instead."""
 
     def __init__(self, hosts: Sequence[HostRecord], report: Callable[[str, DeployError], None]) -> None:
         self._count = len(hosts)

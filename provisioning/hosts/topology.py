@@ -8,7 +8,7 @@ from infra.contract.outputs import HostRecord, StackOutputs
 
 
 class HostRole(StrEnum):
-    """What a host does in its stack."""
+    """The role of a host in its stack."""
 
     BASE = "base"
     """Every host has it."""

@@ -1,4 +1,4 @@
-"""`fab bundle`: all that hosts without network need, as one archive with a bill of materials. Connects to no host."""
+"""`fab bundle`: one archive with everything that hosts without network need, and a bill of materials."""
 
 import hashlib
 import io

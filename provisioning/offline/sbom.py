@@ -1,4 +1,4 @@
-"""The bill of materials of a bundle, as CycloneDX 1.6 in JSON: what is in it, from where, with which hashes."""
+"""The bill of materials of a bundle, as CycloneDX 1.6 in JSON: each component with its source and hashes."""
 
 import json
 from collections.abc import Sequence

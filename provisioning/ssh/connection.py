@@ -29,7 +29,7 @@ MAX_CALLS = 8
 UNANSWERED_MAX_MS = 60_000
 """How long sent bytes may stay unacknowledged; with keep-alives there always are some."""
 
-# paramiko logs a traceback for what it also raises; without a handler Python would print it on stderr.
+# paramiko also logs a traceback for each error that it raises; without a handler Python would print it on stderr.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 

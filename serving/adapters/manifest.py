@@ -147,8 +147,7 @@ class Releases:
         return next((move for move in reversed(self.moves) if move.adapter == name), None)
 
     def before(self, name: str) -> str:
-        """Return the version that `name` meant before the newest promote that was not rolled back; empty if there is
-        none.
+        """Return the version of `name` before the newest promote that was not rolled back; empty if there is none.
 
         So each rollback goes one version further back, and never forward again.
         """

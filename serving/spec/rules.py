@@ -190,8 +190,7 @@ GATEWAY_RULES = (gateway_port_is_free, waits_end_in_order, files_differ)
 
 
 def ports_differ(serving: ServingFields, gateway: GatewayFields) -> Iterator[Problem]:
-    """Gateway, engine and the gateway's metrics listen on three ports. Keys start at the model that contains both
-    specs."""
+    """Gateway, engine and the gateway's metrics listen on three ports. Keys begin with `serving` or `gateway`."""
     if gateway.port == serving.port:
         yield Problem(
             "gateway.port", f"{gateway.port} is also the engine's port", "write 443, or give the engine another port"

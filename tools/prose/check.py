@@ -1,4 +1,4 @@
-"""Refused phrases in the texts of files: what was found, where, and what to write instead."""
+"""Finds refused phrases in the texts of files, each with its line and what to write instead."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

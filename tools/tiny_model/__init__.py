@@ -1,8 +1,8 @@
-"""A tiny language model with two LoRA adapters, made here where no weights can be downloaded.
+"""A tiny language model with two LoRA adapters, generated on this computer without any download.
 
-The weights are random: the answers are words without sense, yet everything around them (loading, adapters, chat
-template, streaming) is what a real model goes through. The same bytes come out on every machine, so checksums can be
-pinned. Needs nothing but the standard library, and does not know how the files are served.
+The weights are random, so the answers make no sense. Loading, adapters, chat template and streaming work as for a real
+model. Every machine generates the same bytes, so checksums can be pinned. Needs only the standard library, and does not
+know how the files are served.
 """
 
 from tools.tiny_model.architectures import CONTEXT_TOKENS

@@ -1,4 +1,4 @@
-"""`python -m tools.tiny_model [llama|exaone]…`: make the models and print their folders."""
+"""`python -m tools.tiny_model [llama|exaone]…`: generate the models and print their folders."""
 
 import sys
 
@@ -9,7 +9,7 @@ from tools.tiny_model.maker import ADAPTERS, make_tiny_model
 
 
 def main() -> int:
-    """Make the shapes on the command line and print their folders."""
+    """Generate the models of the given shapes and print their folders."""
     parser = Parser(prog="python -m tools.tiny_model", description=__doc__)
     parser.add_argument(
         "shapes", nargs="*", choices=[*ARCHITECTURES, []], help="llama, exaone; both without an argument"

@@ -1,4 +1,4 @@
-"""The shapes of the tiny models: sizes, and the names that published checkpoints of the same kind have."""
+"""The shapes of the tiny models: sizes, and tensor names as in published checkpoints of the architecture."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -39,7 +39,7 @@ class Architecture:
 
     @property
     def projections(self) -> dict[str, tuple[int, int]]:
-        """Each matrix of a layer, by name, as (rows, columns)."""
+        """The matrices of a layer by name, each as (rows, columns)."""
         kv = self.head_size * self.kv_heads
         return {
             self.q: (self.hidden, self.hidden),
@@ -72,8 +72,8 @@ ARCHITECTURES: dict[Shape, Architecture] = {
         down="mlp.down_proj",
         config={"hidden_act": "silu", "rms_norm_eps": 1e-5},
     ),
-    # Class, tensor names and head size of EXAONE 3.5 2.4B. Its own model_type comes with Python code to be trusted;
-    # under Llama's, the same class loads without, because the keys that it reads are all here.
+    # Class, tensor names and head size of EXAONE 3.5 2.4B. Its own model_type needs trust_remote_code. With Llama's
+    # model_type the same class loads without it, because the config has all keys that the class reads.
     "exaone": Architecture(
         model_class="ExaoneForCausalLM",
         head_size=80,

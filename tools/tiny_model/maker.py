@@ -1,4 +1,4 @@
-"""The folders of a tiny model: made once, kept in the cache, the same bytes on every machine."""
+"""Generates the folders of a tiny model once and keeps them in the cache. Every machine generates the same bytes."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ ADAPTERS = ("a", "b")
 
 @dataclass(frozen=True)
 class TinyModel:
-    """Where the files of one shape lie: a model folder, and a folder for each adapter."""
+    """The folders of one shape: one for the model, and one for each adapter."""
 
     root: Path
 
@@ -34,7 +34,7 @@ class TinyModel:
 
 
 def make_tiny_model(shape: Shape, parent: Path | None = None) -> TinyModel:
-    """Return the model of `shape`, made below `parent` (the cache's `models/`) unless it is there already."""
+    """Return the model of `shape` below `parent` (default: the cache's `models/`). Generates it if it is missing."""
     parent = parent or cache_dir() / "models"
     model = TinyModel(parent / f"tiny-{shape}-{_recipe()}")
     if model.root.exists():
@@ -50,20 +50,20 @@ def make_tiny_model(shape: Shape, parent: Path | None = None) -> TinyModel:
             staged.root.rename(model.root)
         except OSError:
             if not model.root.exists():
-                raise  # anything but a second maker that was faster
+                raise  # another process may have finished first; every other error is real
     finally:
         shutil.rmtree(staged.root, ignore_errors=True)
     return model
 
 
 def _recipe() -> str:
-    """Return what changes whenever this package does, so that no model of an older recipe is taken for a new one."""
+    """Return a hash of this package's files: another version of the package gets a folder of its own."""
     sources = sorted(Path(__file__).parent.glob("*.py"))
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
 
 
 def _write_base(shape: Shape, folder: Path) -> None:
-    """Write config, tokenizer and weights as a hub repository has them."""
+    """Write config, tokenizer and weights, as in a repository of the hub."""
     architecture = ARCHITECTURES[shape]
     vocabulary, merges = vocabulary_and_merges()
     folder.mkdir()
@@ -75,7 +75,7 @@ def _write_base(shape: Shape, folder: Path) -> None:
 
 
 def _write_adapter(shape: Shape, name: str, folder: Path) -> None:
-    """Write a LoRA adapter as peft saves it, strong enough that its answers are not the base model's."""
+    """Write a LoRA adapter as peft saves it. It is so strong that its answers differ from the base model's."""
     architecture = ARCHITECTURES[shape]
     folder.mkdir()
     _write_json(

@@ -1,4 +1,4 @@
-"""A byte-level BPE tokenizer of a few hundred tokens, and a chat template, as a hub repository has them."""
+"""A byte-level BPE tokenizer of a few hundred tokens, and a chat template, as in a repository of the hub."""
 
 from functools import cache
 from typing import Any
@@ -17,7 +17,7 @@ WORDS = (
     "water power light door window floor wall roof street city north south river mountain paper pen book word answer "
     "question reason number price market table chair bread salt sugar green blue white black small large old new good"
 )
-"""What the model says: every answer is made of these, so that it reads as text and streams word by word."""
+"""The words of all answers. So an answer looks like text and streams word by word."""
 
 
 def _byte_letters() -> list[str]:

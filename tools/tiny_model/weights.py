@@ -1,4 +1,4 @@
-"""Random weights of a model and its adapters, and the safetensors file that they are written to."""
+"""Generates random weights of a model and its adapters, and writes safetensors files."""
 
 import json
 import sys
@@ -25,7 +25,10 @@ class Tensor:
 
 
 def _random_tensor(name: str, shape: tuple[int, int], spread: float, random: Random) -> Tensor:
-    """Return a matrix of even spread; no logarithm or cosine is in it, whose last bit differs between machines."""
+    """Return a matrix of uniform random numbers.
+
+    A normal distribution would need logarithm and cosine, whose last bit differs between machines.
+    """
     width, draw = 2 * spread, random.random
     return Tensor(name, shape, array("f", [(draw() - 0.5) * width for _ in range(shape[0] * shape[1])]))
 
@@ -45,7 +48,7 @@ def base_tensors(architecture: Architecture, vocabulary: dict[str, int], random:
 
 
 def _head(vocabulary: dict[str, int], hidden: int, random: Random) -> Tensor:
-    """Return the output matrix: only whole words are ever likely, and the end never is, so that lengths are exact."""
+    """Return the output matrix: only whole words are likely, never the end token, so answers have an exact length."""
     words = {vocabulary[f"Ġ{word}"] for word in WORDS.split()}
     spread, silence = 8.0 * hidden**-0.5, array("f", [0.0]) * hidden
     values = array("f")
@@ -56,7 +59,7 @@ def _head(vocabulary: dict[str, int], hidden: int, random: Random) -> Tensor:
 
 
 def adapter_tensors(architecture: Architecture, random: Random) -> Iterator[Tensor]:
-    """Yield the tensors of an adapter of all matrices, strong enough that its answers are not the base model's."""
+    """Yield the tensors of an adapter of all matrices, so strong that its answers differ from the base model's."""
     for number in range(LAYERS):
         for matrix, (rows, columns) in architecture.projections.items():
             prefix = f"base_model.model.{architecture.layer.format(number)}.{matrix}"

@@ -1,2 +1,1 @@
-"""Compares `provision` with pyinfra and Ansible: once with nothing to change, and once with a changed file to
-restore."""
+"""Compares `provision` with pyinfra and Ansible: with nothing to change, and with one changed file to restore."""

@@ -1,4 +1,4 @@
-"""What a stack costs, given the hours in which its machines run; and warnings about hosts that run outside them.
+"""The cost of a stack with its weekly hours, and warnings about hosts that run outside these hours.
 
 A weekly schedule acts at its starts and stops only. A host that is made between a stop and the next start runs until
 the next stop, which may be after a weekend.

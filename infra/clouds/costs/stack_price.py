@@ -1,4 +1,4 @@
-"""What a stack costs by list prices (catalog/prices.py). Asks no cloud."""
+"""The price of a stack by list prices (catalog/prices.py). Calls no cloud."""
 
 from dataclasses import dataclass
 
@@ -27,12 +27,12 @@ class StackPrice:
 
     @property
     def per_hour(self) -> float:
-        """What an hour costs while the machines run."""
+        """Price of an hour while the machines run."""
         return self.machines_per_hour + self.addresses_per_hour + self.disks_per_month / HOURS_PER_MONTH
 
     @property
     def per_month(self) -> float:
-        """What a month costs, with the machines running by the weekly schedule."""
+        """Price of a month in which the machines run by the weekly schedule."""
         fixed = self.disks_per_month + self.addresses_per_hour * HOURS_PER_MONTH
         return fixed + self.machines_per_hour * self.running_hours_per_month
 

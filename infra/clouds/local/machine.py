@@ -38,7 +38,7 @@ POLL_S = 0.05
 MIB_PER_GIB = 1024
 
 DISK_GIB = 60.0
-"""The default of MachineSpec: three times what an engine for a small model needs."""
+"""The default of MachineSpec: three times the disk of an engine with a small model."""
 
 
 def create(
@@ -129,8 +129,7 @@ def destroy(identity: str) -> None:
 
 
 def destroy_stack(stack: str, *, owner: str | None = None) -> None:
-    """Remove every part of the machines of this checkout's `stack` from this host, also of machines without a
-    record."""
+    """Remove the machines of this checkout's `stack` from this host, also parts of machines without a record."""
     for identity in orphans.ids_of_stack(stack, owner=owner) & orphans.everything().keys():
         destroy(identity)
 
@@ -228,7 +227,7 @@ def _remove(identity: str) -> None:
 
 
 def _forget_nspawn(identity: str) -> None:
-    """Remove what a killed nspawn did not: its lock on the root filesystem and its folder for mounts."""
+    """Remove the files that a killed nspawn leaves: its lock on the root filesystem and its folder for mounts."""
     root = record.STORE / identity / "root"
     if root.is_dir():
         seen = root.stat()

@@ -11,7 +11,7 @@ from infra.clouds.local.provider import LocalMachineProvider
 
 @dataclass(frozen=True, kw_only=True)
 class LocalMachineArgs:
-    """What one machine needs."""
+    """Inputs of one machine."""
 
     name: str
     stack: str

@@ -118,7 +118,7 @@ def documentation_addresses(config: DeploymentConfig) -> Iterator[Finding]:
 
 
 def price_finding(config: DeploymentConfig, spot_usd_per_hour: float | None = None) -> Iterator[Finding]:
-    """Yield what the stack costs; `spot_usd_per_hour` is the market's price, if the cloud reported it."""
+    """Yield the price of the stack; `spot_usd_per_hour` is the market's price, if the cloud reported it."""
     price = stack_price(config, spot_usd_per_hour)
     if price is None:
         what, hint = (

@@ -16,7 +16,7 @@ from infra.config.models.cidr import WIDEST_PREFIX
 
 Props = Mapping[str, Any]
 Rule = Callable[[str, Props], Iterator[str]]
-"""Takes a resource's type and inputs, by the provider's names; yields what is wrong."""
+"""Takes a resource's type and its inputs by the provider's names; yields a text for each broken rule."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ def physical_name(stack: str, placement: Placement) -> str:
 def owner_by_name(name: str, endings: str) -> dict[str, Any] | None:
     """Return the stack and id in a resource's name; None if it is not one of our names.
 
-    `endings` is a pattern of what a cloud adds to the name, behind a hyphen.
+    `endings` is a pattern of the suffixes that a cloud adds to the name after a hyphen.
     """
     found = re.fullmatch(f"{OWN_NAME}(?:-(?:{endings}))?", name)
     return {"stack": found["stack"], "placement_id": found["id"]} if found else None

@@ -52,8 +52,7 @@ def ask_for(kinds: Iterable[ResourceKind], place: str, placement_id: str | None)
 def ask_again(
     kinds: Iterable[ResourceKind], left: Iterable[CloudResource], place_of: Callable[[CloudResource], str]
 ) -> Found:
-    """Query the cloud again, for the kinds, places and placements of the resources in `left` only; return what it
-    has."""
+    """Query the cloud again, only for the kinds, places and placements of the resources in `left`."""
     kinds, names = list(kinds), dict[tuple[str, str], set[str]]()
     for resource in left:
         names.setdefault((place_of(resource), resource.placement_id), set()).add(resource.kind)

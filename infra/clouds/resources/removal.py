@@ -40,8 +40,7 @@ def remove_until_gone(
 
 
 class Removal:
-    """The resources still to be removed, the removals that the cloud has accepted, and its reasons for refusing
-    others."""
+    """The resources still to be removed, the accepted removals, and the cloud's reasons for the refused ones."""
 
     def __init__(self, resources: Iterable[CloudResource], kinds: Iterable[ResourceKind], end: Deadline) -> None:
         self.remaining = list(resources)
@@ -66,7 +65,7 @@ class Removal:
                 self._refused[resource] = str(error)
 
     def forget_gone(self, found: Collection[CloudResource]) -> None:
-        """Keep only what the cloud still has. A kind that could not be queried counts as gone once it was accepted."""
+        """Keep only what the cloud still has. If a kind could not be queried, accepted removals of it count as done."""
         there = set(found)
         unasked = {each.kind for each in found.unasked} if isinstance(found, Found) else set[str]()
         self.remaining = [
@@ -74,8 +73,7 @@ class Removal:
         ]
 
     def report(self) -> list[str]:
-        """Return a line for each resource that still exists, with the reason, and one for each resource of others in
-        it."""
+        """Return a line for each resource that still exists, with the reason, and the resources of others in it."""
         lines = [f"  {resource}: {self._reason(resource)}" for resource in self.remaining]
         return lines + [f"    in it: {line}" for resource in self.remaining for line in self._blockers(resource)]
 
@@ -87,7 +85,7 @@ class Removal:
         self._accepted[resource] = kind.remove(resource)
 
     def _drop_failed(self, resource: CloudResource) -> None:
-        """Forget that a removal was accepted if the cloud says that it failed afterwards."""
+        """If an accepted removal failed afterwards, request it again."""
         outcome = self._accepted.get(resource)
         failure = outcome() if outcome is not None else None
         if failure is not None:

@@ -64,8 +64,7 @@ def _parsed(text: str) -> Network:
 
 
 def _ssh_cidr(text: str) -> str:
-    """Return the range in the clouds' notation if SSH may be opened to it. Any other notation would show as a change
-    for ever."""
+    """Return the range if SSH may be opened to it, in the clouds' notation: any other always shows as a change."""
     network = parse_cidr(text)
     if network.prefixlen == 0:
         raise ValueError(f"opens port 22 to everyone; write your own address, e.g. {EXAMPLE}")
@@ -76,8 +75,7 @@ def _ssh_cidr(text: str) -> str:
 
 
 def _client_cidr(text: str) -> str:
-    """Return the range in the clouds' notation if the gateway may be opened to it. Another field opens it to the
-    internet."""
+    """Return the range in the clouds' notation if the gateway may be opened to it; never the whole internet."""
     network = parse_cidr(text)
     if network.prefixlen == 0:
         raise ValueError(f"is the whole internet; if you mean it, {FOR_EVERYBODY}")

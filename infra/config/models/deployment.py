@@ -1,4 +1,4 @@
-"""The whole config of one stack: cloud, machines, network, lifetime, and what is served.
+"""The whole config of one stack: cloud, machines, network, lifetime, serving, gateway.
 
 `infra/config/checks.py` makes one and applies the rules that join its sections.
 """

@@ -1,4 +1,4 @@
-"""Rules that join what is served with its machine: GPU features, memory, disk.
+"""Rules about the model and its machine: GPU features, memory, disk.
 
 Sizes come from the name of the model. A model of unknown size passes.
 """
@@ -90,7 +90,7 @@ def weights_fit_disk(config: DeploymentConfig) -> Iterator[Problem]:
 
 
 def gateway_fits_memory(config: DeploymentConfig) -> Iterator[Problem]:
-    """HAProxy's largest use of memory fits into what each machine keeps for it."""
+    """HAProxy's largest use of memory fits into the memory that each machine keeps for it."""
     if config.cloud == "local":
         machines = [("a local machine", reserved_mib(config.machine.memory_gib, gpu=False))]
     else:

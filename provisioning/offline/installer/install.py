@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).resolve().parent
 MANIFEST = "MANIFEST.json"
 UV_CACHE = Path("/var/lib/llm-deploy/bundle-uv-cache")
-"""Where uv unpacks wheels: not in /tmp, which may be small. Gone afterwards; what was installed keeps its files."""
+"""Where uv unpacks wheels: not in /tmp, which may be small. Removed at the end; installed packages do not need it."""
 BLOCK_BYTES = 1 << 20
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 AGENT_CUT = 3
@@ -36,7 +36,7 @@ AGENT_CUT = 3
 
 
 class Refused(Exception):  # noqa: N818  # printed as one line, like all errors of this project
-    """What is wrong, and what to do."""
+    """The reason for refusing, and what to do."""
 
 
 def main() -> int:

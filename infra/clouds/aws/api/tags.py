@@ -47,8 +47,7 @@ def own_tags(stack: str, identity: str) -> dict[str, str]:
 
 
 def with_tags(kind: str, name: str, props: Mapping[str, Any], tags: Mapping[str, str]) -> dict[str, Any]:
-    """Return a resource's inputs with `tags` and a Name added. Tags that the resource already sets take precedence.
-    Types without tags stay unchanged."""
+    """Return a resource's inputs with `tags` and a Name added, unless its type has no tags. Its own tags are kept."""
     if kind not in TAGGED:
         return dict(props)
     everywhere = {"Name": name, **tags}

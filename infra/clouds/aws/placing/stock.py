@@ -1,4 +1,4 @@
-"""Where AWS offers which machine types, and at what spot price. Only a launch shows whether one is in stock."""
+"""Where AWS offers which machine types, and at what spot price. Only a launch shows whether a type is in stock."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime

@@ -26,8 +26,7 @@ def boundary_findings(config: DeploymentConfig) -> Iterator[Finding]:
 
 
 def spot_role_findings(config: DeploymentConfig) -> Iterator[Finding]:
-    """Yield whether EC2 has its role for spot machines. Without it, the first spot machine needs a permission that few
-    people have."""
+    """Yield whether EC2 has its role for spot machines. Without it, the first one needs a permission that few have."""
     if config.machine.market != "spot":
         return
     try:

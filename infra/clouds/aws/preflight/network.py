@@ -38,8 +38,7 @@ def subnet_findings(config: DeploymentConfig, placement: Placement | None) -> It
 
 
 def _twice_in_a_zone(config: DeploymentConfig, zones: Mapping[str, str]) -> Iterator[Finding]:
-    """Yield the subnets that no host goes to, because another one of their zone comes first
-    (infra/clouds/aws/placing/candidates.py).
+    """Yield the subnets that get no host, because the file names another subnet of their zone first.
 
     `zones`: the zone of each subnet.
     """
@@ -55,7 +54,7 @@ def _twice_in_a_zone(config: DeploymentConfig, zones: Mapping[str, str]) -> Iter
 def _no_room(
     config: DeploymentConfig, placement: Placement | None, key: str, subnet: Mapping[str, Any]
 ) -> Iterator[Finding]:
-    """Yield a subnet with too few addresses: those free and those of the stack's hosts are fewer than the machines."""
+    """Yield a subnet with too few addresses for the machines. The addresses of the stack's own hosts count as free."""
     free, own = int(subnet["AvailableIpAddressCount"]), 0
     if placement is not None:
         mine = [

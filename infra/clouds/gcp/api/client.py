@@ -1,5 +1,4 @@
-"""Calls to GCP by this project's commands: Compute through Google's client, other services by REST. Errors are those of
-this project, in plain words."""
+"""Calls to GCP by this project's commands: Compute through Google's client, other services by REST."""
 
 import os
 import re

@@ -27,8 +27,7 @@ def own_labels(stack: str, identity: str) -> dict[str, str]:
 
 
 def with_labels(kind: str, props: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str, Any]:
-    """Return a resource's inputs with `labels` added. Labels that the resource already sets take precedence. Types
-    without labels stay unchanged."""
+    """Return a resource's inputs with `labels` added, unless its type has no labels. Its own labels are kept."""
     if kind not in LABELLED:
         return dict(props)
     labelled = {**props, "labels": {**labels, **(props.get("labels") or {})}}

@@ -1,4 +1,4 @@
-"""Where GCP offers which machine types. Only a launch shows the stock; a spot price is the same in all zones."""
+"""Where GCP offers which machine types. Only a launch shows whether one is in stock. Zones have equal spot prices."""
 
 from typing import Any
 

@@ -55,4 +55,4 @@ def _ports(openings: Any) -> str:
 
 
 def _told(name: str, ports: str, ranges: Any) -> str:
-    return f"{name} lets in {ports} from {', '.join(ranges) or 'what it names'}"
+    return f"{name} lets in {ports} from {', '.join(ranges) or 'the sources that it names'}"

@@ -31,7 +31,7 @@ CONTINENTS = ("us", "asia", "europe")
 
 Verdict = Literal["allowed", "denied", "unknown"]
 Match = Callable[[str], bool | None]
-"""Whether an entry of a list matches what the stack needs; None if its text does not show it."""
+"""Whether an entry of a list covers the stack's resource; None if its text does not show it."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def policy_findings(config: DeploymentConfig, stack: str, placement: KnownPlacem
         if verdict == "denied":
             yield Finding(level, about, constraint.refuses, f"ask its administrator for an exception for {where}")
         elif verdict == "unknown":
-            what = f"may refuse what the stack makes: {constraint.refuses}"
+            what = f"may refuse resources of the stack: {constraint.refuses}"
             yield Finding("warning", about, what, f"ask its administrator whether it applies to {where}")
     if unasked:
         what = f"could not be read ({', '.join(unasked)}): the permission {PERMISSION} is missing"
@@ -72,7 +72,7 @@ def policy_findings(config: DeploymentConfig, stack: str, placement: KnownPlacem
 
 
 def judge(constraint: Constraint, policy: Mapping[str, Any]) -> Verdict:
-    """Return what an effective policy says about the stack's needs."""
+    """Return whether an effective policy allows the stack's resources."""
     if constraint.match is None:
         return "denied" if policy.get("booleanPolicy", {}).get("enforced") else "allowed"
     listed = policy.get("listPolicy", {})

@@ -65,7 +65,7 @@ def _of_spot(config: DeploymentConfig, machine: Machine, quota: Any) -> Iterator
 
 
 def wanted(machine: Machine, config: DeploymentConfig) -> Counter[str]:
-    """Return what all hosts of a stack need of each quota if they were `machine`."""
+    """Return how much of each quota all hosts of a stack need, if all are of type `machine`."""
     share = _of_machine(machine, is_spot=config.machine.market == "spot")
     share[ADDRESSES] = 1
     if disk_type(machine.type) == COUNTED_DISK:

@@ -1,7 +1,7 @@
 """A machine's disk: a sparse ext4 image of the given size, mounted with a loop device as its root filesystem.
 
-The image takes only what the machine has written, and the machine's disk is full before this host's is. Without loop
-devices (in a container without /dev/loop*), the machine is in a folder, without a limit.
+The image takes only as much space as the machine has written. The machine's disk is full before this host's disk is.
+Without loop devices (in a container without /dev/loop*), the machine is in a folder, without a limit.
 """
 
 import contextlib
@@ -131,7 +131,7 @@ def _mount(identity: str) -> None:
 
 
 def _drop_unwritten(root: Path) -> None:
-    """Let the kernel drop what the disk has not written yet: hundreds of MB, for which unmounting would wait."""
+    """Let the kernel drop data that is not on the disk yet. Unmounting would wait for hundreds of MB."""
     with contextlib.suppress(OSError):  # unmounting then writes it
         folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
         try:

@@ -22,7 +22,7 @@ _NAMED = re.compile(r"llm[-_]([0-9a-f]{8})$")
 
 
 def everything() -> dict[str, list[str]]:
-    """Return the parts of all machines on this host, of every checkout: the machine's id, and a line for each part."""
+    """Return the parts of all machines on this host, of every checkout: by the machine's id, a line for each part."""
     found: dict[str, list[str]] = defaultdict(list)
     for identity, words in _processes() + _networks() + disk.remains() + _folders() + runner().remains():
         found[identity].append(words)
@@ -42,8 +42,7 @@ def of_stack(stack: str, *, owner: str | None = None) -> list[str]:
 
 
 def ids_of_stack(stack: str, *, owner: str | None = None) -> set[str]:
-    """Return the ids of this checkout's machines of `stack`: of those with a record, and of all that it could
-    create."""
+    """Return the ids of this checkout's machines of `stack`: those with a record, and those that `up` would create."""
     owner = owner or str(state_dir().resolve())
     recorded = {each.id for each in record.all_readable() if (each.stack, each.owner) == (stack, owner)}
     names = (record.machine_name(stack, number) for number in range(1, MAX_MACHINES + 1))

@@ -81,8 +81,7 @@ class MachineRecord:
 
 
 def machine_id(owner: str, stack: str, name: str) -> str:
-    """Return the id of this owner's machine: always the same, and short enough for an interface name (15
-    characters)."""
+    """Return the id that this owner's machine always has. It fits into an interface name (15 characters)."""
     return hashlib.sha256("\0".join((owner, stack, name)).encode()).hexdigest()[:8]
 
 

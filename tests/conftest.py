@@ -1,5 +1,6 @@
 """Fixtures that more than one folder of tests uses: real machines on this host."""
 
+import gc
 import os
 import signal
 from collections.abc import Generator, Iterator
@@ -47,6 +48,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if usual and not hasattr(config, "workerinput"):  # a worker has the controller's option, multiplied already
         factor(workers=config.getoption("numprocesses", None) or 1)
         config.option.timeout = patient(float(usual))
+    gc.disable()  # collecting makes a million objects that stay
 
 
 @pytest.hookimpl(wrapper=True)
@@ -63,13 +65,19 @@ def pytest_runtest_makereport(
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Keep the tests of a file, or of a group of files, in one worker."""
     uses_served = SERVED in getattr(item, "fixturenames", ())
-    file = item.location[0]
+    file = item.nodeid.partition("::")[0]
     item.add_marker(pytest.mark.xdist_group(SERVED if uses_served else CLOUD_OF.get(file, file)))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the longest groups first and the quick unit tests last, so that the workers end together."""
     items.sort(key=lambda item: (_rank(item), "unit" in item.path.parts))
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage again, without what stays to the end: imported modules and the tests themselves."""
+    gc.freeze()
+    gc.enable()
 
 
 def _rank(item: pytest.Item) -> int:

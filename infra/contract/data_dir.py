@@ -1,4 +1,7 @@
-"""Which paths are allowed for the data of a host. Checks the path; programs/check_data_dir.py checks the folder."""
+"""Which paths are allowed for the data of a host. Checks the path only.
+
+On the host, provisioning/programs/check_data_dir.py checks who may enter the folder, and how it is mounted.
+"""
 
 import posixpath
 import re

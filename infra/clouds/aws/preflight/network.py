@@ -40,7 +40,7 @@ def subnet_findings(config: DeploymentConfig, placement: Placement | None) -> It
 def _twice_in_a_zone(config: DeploymentConfig, zones: Mapping[str, str]) -> Iterator[Finding]:
     """Yield the subnets that get no host, because the file names another subnet of their zone first.
 
-    `zones`: the zone of each subnet.
+    infra/clouds/aws/placing/candidates.py chooses that one. `zones`: the zone of each subnet.
     """
     first: dict[str, str] = {}
     for index, subnet in enumerate(config.network.subnets):

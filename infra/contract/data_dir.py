@@ -1,6 +1,6 @@
 """Which paths are allowed for the data of a host. Checks the path only.
 
-On the host, provisioning/programs/check_data_dir.py checks who may enter the folder, and how it is mounted.
+On the host, provisioning/programs/host/check_data_dir.py checks who may enter the folder, and how it is mounted.
 """
 
 import posixpath

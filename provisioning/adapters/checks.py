@@ -41,7 +41,7 @@ from serving.sources.ollama import RegistryFetch
 from serving.sources.resolve import HubFetch, ListedFetch, LocalFolder, resolve, resolve_model
 from serving.spec.models import ServingSpec
 
-FETCH = CHECKOUT / "provisioning/programs/fetch_model.py"
+FETCH = CHECKOUT / "provisioning/programs/fetch/fetch_model.py"
 LOOK_S = 120
 
 

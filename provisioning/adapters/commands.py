@@ -1,6 +1,6 @@
 """The commands of `make adapters`: plan, apply, promote, rollback. No engine is restarted.
 
-The part that runs on each host is in provisioning/programs/adapter_versions.py.
+The part that runs on each host is in provisioning/programs/adapters/adapter_versions.py.
 """
 
 import threading

@@ -56,7 +56,7 @@ class AdapterHosts:
 
     def ask(self, host: HostRecord, command: str, *words: str) -> str:
         """Return what the program adapter_versions prints. Raises HostError with the program's own words."""
-        return self.run(host, "adapter_versions", command, host.data_dir, str(self.serving.port), *words)
+        return self.run(host, "adapters/adapter_versions", command, host.data_dir, str(self.serving.port), *words)
 
     def run(self, host: HostRecord, program: str, *words: str) -> str:
         """Return what programs/<program>.py prints on `host`. Raises HostError with the program's own words."""
@@ -73,7 +73,7 @@ class AdapterHosts:
 
     def folders(self, host: HostRecord) -> list[Folder]:
         """Return the folders of models and adapters on `host`."""
-        said = read_json(self.run(host, "stored_folders", "show", host.data_dir), where=host.name, shape=list)
+        said = read_json(self.run(host, "adapters/stored_folders", "show", host.data_dir), where=host.name, shape=list)
         return [Folder(**each) for each in said]
 
     def on_all(self, work: Callable[[HostRecord], Result]) -> dict[str, Result]:

@@ -56,7 +56,7 @@ def prune(target: Target) -> int:
 
     def remove(host: HostRecord) -> list[str]:
         removed: list[str] = read_json(
-            stack.run(host, "stored_folders", "prune", host.data_dir, json.dumps(_needed(stack, host))),
+            stack.run(host, "adapters/stored_folders", "prune", host.data_dir, json.dumps(_needed(stack, host))),
             where=host.name,
             shape=list,
         )

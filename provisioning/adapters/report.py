@@ -1,4 +1,4 @@
-"""The adapters of a host, as provisioning/programs/adapter_versions.py prints it. Values only."""
+"""The adapters of a host, as provisioning/programs/adapters/adapter_versions.py prints it. Values only."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

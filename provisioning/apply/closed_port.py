@@ -8,7 +8,7 @@ from core.errors import DeployError
 from infra.contract.outputs import HostRecord, StackOutputs
 from provisioning.converge.result import HostResult
 from provisioning.hosts.parallel import on_each
-from provisioning.programs import other_firewalls
+from provisioning.programs.firewall import other_firewalls
 from provisioning.roles.host.layout import GATEWAY_UNIT
 from provisioning.ssh.connection import connect
 from provisioning.ssh.remote import ask_program
@@ -32,7 +32,7 @@ def mention_closed_port(outputs: StackOutputs, results: Mapping[str, HostResult]
 
     def ask(host: HostRecord) -> list[str]:
         with connect(SshTarget.of(host)) as connection:
-            seen = ask_program(connection, SshTarget.of(host), "other_firewalls", str(outputs.gateway.port))
+            seen = ask_program(connection, SshTarget.of(host), "firewall/other_firewalls", str(outputs.gateway.port))
         return [other_firewalls.words(**each) for each in seen["closed_ports"]]
 
     for host, found in on_each(hosts, ask, at_once=at_once):

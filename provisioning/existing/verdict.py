@@ -10,8 +10,8 @@ from core.ports import SSH_PORT
 from core.reading.rules import Problem
 from provisioning.hosts.facts import GATEWAY_PORTS, GIB, HostFacts, Listener
 from provisioning.hosts.gpu_names import lacks_cuda
-from provisioning.programs import other_firewalls
-from provisioning.programs.check_firewall import matters
+from provisioning.programs.firewall import other_firewalls
+from provisioning.programs.firewall.check_firewall import matters
 from serving.spec.rules import METRICS_PORT
 
 SUPPORTED = ("debian-12", "ubuntu-22.04", "ubuntu-24.04")

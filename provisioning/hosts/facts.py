@@ -1,4 +1,4 @@
-"""The facts about a host that provisioning/programs/look_at_host.py prints. Values only: look.py queries the host."""
+"""The facts about a host that programs/host/look_at_host.py prints. Values only: look.py queries the host."""
 
 import re
 from typing import Literal
@@ -32,7 +32,7 @@ class Listener(_Fact):
 
 
 class ClosedPort(_Fact):
-    """A port that another firewall of the host keeps closed, as provisioning/programs/other_firewalls.py prints it."""
+    """A port that another firewall of the host keeps closed, as programs/firewall/other_firewalls.py prints it."""
 
     firewall: str
     port: int
@@ -62,7 +62,7 @@ class NvidiaSmi(_Fact):
 
 
 class HostFacts(_Fact):
-    """One host, as provisioning/programs/look_at_host.py prints it."""
+    """One host, as provisioning/programs/host/look_at_host.py prints it."""
 
     hostname: str = "host"
     os_id: str

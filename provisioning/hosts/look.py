@@ -30,8 +30,8 @@ def look(host: SshTarget) -> HostFacts:
 def _seen(connection: "fabric.Connection", host: SshTarget) -> Any:
     """Return the output of the two programs that look at a host and at its firewalls."""
     try:
-        seen = ask_program(connection, host, "look_at_host")
-        closed = ask_program(connection, host, "other_firewalls", *map(str, GATEWAY_PORTS))
+        seen = ask_program(connection, host, "host/look_at_host")
+        closed = ask_program(connection, host, "firewall/other_firewalls", *map(str, GATEWAY_PORTS))
     except HostError as error:
         raise UsageError(error.what, where=error.where, hint=error.hint, detail=error.detail) from error
     return {**seen, **closed}

@@ -10,8 +10,8 @@ from core.errors import UsageError
 from provisioning.converge.resources import Resource
 from provisioning.offline.debs import Vendor
 from provisioning.offline.releases import ARCH, Release
-from provisioning.programs.llm_nvidia.packages import preferences
-from provisioning.programs.llm_nvidia.verdict import REPOSITORY_ARCH
+from provisioning.programs.nvidia.llm_nvidia.packages import preferences
+from provisioning.programs.nvidia.llm_nvidia.verdict import REPOSITORY_ARCH
 from provisioning.roles.host.nvidia import has_old_gpus, installs_driver
 from provisioning.roles.host.nvidia_driver import Setup
 

@@ -15,13 +15,13 @@ from typing import Any
 from core.console import step
 from core.errors import DeployError
 from core.paths import cache_dir
-from provisioning import programs
 from provisioning.converge.payload import payload_of
 from provisioning.converge.replace_resource import replace_resource
 from provisioning.converge.resources import Command, Download, File, Packages, Resource, Secret, Tree, Venv
 from provisioning.converge.trees import list_tree
 from provisioning.offline.downloads import downloaded
 from provisioning.offline.parts import Component, Kind, Part
+from provisioning.programs import fetch
 from provisioning.roles.engine.store import FETCH_MODEL
 from provisioning.roles.host.firewall import without_trial
 from provisioning.roles.host.nvidia import without_repository
@@ -40,7 +40,7 @@ STDERR = 2
 LOCK_MARK = "--hash=sha256:"
 BUCKETS = ("s3://", "gs://")
 UNREADABLE = "may not be read"
-"""Part of the fetch's error (programs/llm_fetch/listed.py) if it has no access."""
+"""Part of the fetch's error (programs/fetch/llm_fetch/listed.py) if it has no access."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def _fetched(resource: Command) -> Tree:
     words = (place, pin, *conditions)
     folder = cache_dir() / "bundle" / "models" / hashlib.sha256("\0".join(words).encode()).hexdigest()[:16]
     env = {name: value.value if isinstance(value, Secret) else value for name, value in resource.env.items()}
-    program = str(Path(programs.__file__).with_name("fetch_model.py"))
+    program = str(Path(fetch.__file__).with_name("fetch_model.py"))
     argv = [sys.executable, program, place, pin, str(folder), *conditions]
     with step(f"fetch {target.rpartition('/')[2]}"):
         done = subprocess.run(

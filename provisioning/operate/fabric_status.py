@@ -1,4 +1,4 @@
-"""The state of a host's NVLink fabric for `status`, from the output of provisioning/programs/nvlink_fabric.py."""
+"""The state of a host's NVLink fabric for `status`, from the output of programs/nvidia/nvlink_fabric.py."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -60,7 +60,9 @@ def prove(host: HostRecord, serving: ServingSpec) -> str:
     try:
         with connect(SshTarget.of(host)) as connection:
             unit = ENGINE_UNIT[serving.engine]
-            said = ask_program(connection, SshTarget.of(host), "gpu_report", unit, serving.engine, str(serving.port))
+            said = ask_program(
+                connection, SshTarget.of(host), "nvidia/gpu_report", unit, serving.engine, str(serving.port)
+            )
     except HostError as error:
         raise CheckError(f"could not be checked: {error}") from error
     return judge(GpuReport.read(said), host.gpu, serving)

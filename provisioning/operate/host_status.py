@@ -9,7 +9,7 @@ from typing import Any
 from infra.contract.outputs import HostRecord, StackOutputs
 from provisioning.hosts.topology import HostRole, Topology
 from provisioning.operate.fabric_status import Fabric, read_fabric
-from provisioning.programs import other_firewalls
+from provisioning.programs.firewall import other_firewalls
 from provisioning.roles.host.layout import ENGINE_UNIT, GATEWAY_UNIT, GUARD_TABLE
 
 GIB = 1024**3

@@ -140,11 +140,11 @@ def ask(
         "tables": [[FIREWALL_RULES, FIREWALL_TABLE], [GUARD_RULES, GUARD_TABLE]],
     }
     roles = Topology(outputs).roles_of(host)
-    report = ask_program(connection, SshTarget.of(host), "report", json.dumps(question))
+    report = ask_program(connection, SshTarget.of(host), "host/report", json.dumps(question))
     if firewalls and host.cloud not in MADE and HostRole.GATEWAY in roles:
-        report |= _also(connection, host, report["unseen"], "other_firewalls", str(outputs.gateway.port))
+        report |= _also(connection, host, report["unseen"], "firewall/other_firewalls", str(outputs.gateway.port))
     if host.gpu is not None and HostRole.ENGINE in roles:
-        report |= _also(connection, host, report["unseen"], "nvlink_fabric")
+        report |= _also(connection, host, report["unseen"], "nvidia/nvlink_fabric")
     return read_report(report, outputs, host, now=datetime.now(UTC))
 
 
@@ -155,6 +155,6 @@ def _also(
     try:
         answer: dict[str, Any] = ask_program(connection, SshTarget.of(host), name, *words)
     except HostError as error:
-        unseen[name] = error.what
+        unseen[name.rpartition("/")[2]] = error.what
         return {}
     return answer

@@ -7,11 +7,11 @@ from pathlib import Path
 
 
 def program(name: str) -> str:
-    """Return the text of the program in `name`.py."""
+    """Return the text of a program, e.g. `gateway/check_port`."""
     return (Path(__file__).parent / f"{name}.py").read_text(encoding="utf-8")
 
 
 def modules(package: str) -> dict[str, str]:
-    """Return the text of each module of a package that programs import, by file name."""
+    """Return the text of each module of a package that programs import, by file name, e.g. of `fetch/llm_fetch`."""
     files = sorted((Path(__file__).parent / package).glob("*.py"))
     return {path.name: path.read_text(encoding="utf-8") for path in files}

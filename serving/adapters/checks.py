@@ -1,6 +1,6 @@
 """Check a LoRA adapter in a folder of this computer: its config, its tensors, and whether it fits the base model.
 
-Reads no weights. The rules are in serving/formats, which hosts run too (programs/llm_fetch).
+Reads no weights. The rules are in serving/formats, which hosts run too (programs/fetch/llm_fetch).
 """
 
 from collections.abc import Callable, Mapping

@@ -34,7 +34,7 @@ def ollama_environment(spec: ServingSpec, *, store: str, home: str) -> dict[str,
 
 
 def ollama_models(spec: ServingSpec, base: Mapping[str, str], adapters: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the models to create, as programs/ollama_models.py reads them: the base, then each adapter version.
+    """Return the models to create, as programs/ollama/ollama_models.py reads them: the base, then each adapter version.
 
     `base` is the source of the base model. `adapters` has the folder of each version, in the order of the spec.
     """

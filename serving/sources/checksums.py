@@ -1,6 +1,6 @@
 """Check a folder of this computer against its SHA256SUMS, whose own checksum is pinned.
 
-Buckets and web servers have the same list, and the host checks it: provisioning/programs/llm_fetch/listed.py.
+Buckets and web servers have the same list, and the host checks it: provisioning/programs/fetch/llm_fetch/listed.py.
 """
 
 import re

@@ -12,9 +12,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.errors import ConfigError
-from provisioning.programs.llm_fetch.adapter import check_adapter as check_on_host
-from provisioning.programs.llm_fetch.errors import FetchError
-from provisioning.programs.llm_fetch.tensors import Folder
+from provisioning.programs.fetch.llm_fetch.adapter import check_adapter as check_on_host
+from provisioning.programs.fetch.llm_fetch.errors import FetchError
+from provisioning.programs.fetch.llm_fetch.tensors import Folder
 from serving.adapters.checks import check_adapter, read_adapter_config
 from serving.formats.json_text import FormatError
 from serving.formats.model_settings import check_settings

@@ -83,7 +83,7 @@ def release_of(version: str, *, allow_downgrade: bool = False) -> list[Resource]
     changes = (engine.id, link.id, unit_file.id)
     listed = [
         *release.version_check,
-        File(path=f"{LIB_DIR}/engine-ready", content=program("engine_ready"), mode=0o755),
+        File(path=f"{LIB_DIR}/engine-ready", content=program("engine/engine_ready"), mode=0o755),
         release.helper,
         engine,
         link,

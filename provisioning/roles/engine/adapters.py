@@ -74,7 +74,7 @@ def adapters(
         adapter_store(host, serving, adapter, source, base_folder=base_folder)
         for adapter, source in zip(serving.adapters, sources.adapters, strict=True)
     ]
-    helper = File(path=ADAPTER_VERSIONS, content=program("adapter_versions"), mode=0o755)
+    helper = File(path=ADAPTER_VERSIONS, content=program("adapters/adapter_versions"), mode=0o755)
     resource = {
         "versions": {adapter.versioned_name: each.path for adapter, each in zip(serving.adapters, stored, strict=True)},
         "aliases": {adapter.name: adapter.versioned_name for adapter in serving.adapters if adapter.promoted},
@@ -133,7 +133,7 @@ def engine_id(host: HostRecord, serving: ServingSpec, sources: ResolvedSources) 
     options = [
         serving.model.model_dump_json(exclude={"source"}),
         serving.vllm.model_dump_json(),
-        program("vllm_adapters"),
+        program("adapters/vllm_adapters"),
     ]
     return hashlib.sha256("\n".join((model, *options)).encode()).hexdigest()[:16]
 
@@ -174,7 +174,7 @@ def environment(host: HostRecord, serving: ServingSpec, sources: ResolvedSources
 
 def _plugin() -> tuple[File, ...]:
     return (
-        File(path=f"{PLUGIN_DIR}/llm_deploy_adapters.py", content=program("vllm_adapters")),
+        File(path=f"{PLUGIN_DIR}/llm_deploy_adapters.py", content=program("adapters/vllm_adapters")),
         File(
             path=f"{PLUGIN_METADATA}/METADATA", content="Metadata-Version: 2.1\nName: llm-deploy-adapters\nVersion: 1\n"
         ),

@@ -12,5 +12,5 @@ def data_dir_check(host: HostRecord, programs: str, *read: str) -> Command:
     The command holds the program, so that the first plan of a host refuses too.
     """
     folders = (host.data_dir, *read, programs)
-    words = ("python3", "-I", "-c", program("check_data_dir"), SERVICE_USER, programs, *folders)
+    words = ("python3", "-I", "-c", program("host/check_data_dir"), SERVICE_USER, programs, *folders)
     return Command(name="data-dir", argv=words, check=words)

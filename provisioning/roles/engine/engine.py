@@ -56,7 +56,7 @@ provision at the second death: a wrong option or model never passes, and each lo
 """
 
 LEFT_OUT = r"llm_deploy_adapters: (\S+?):? (?:is left out: )?the engine ended while it loaded"
-"""What the plugin in vLLM writes about an adapter that ended the engine (programs/vllm_adapters.py).
+"""What the plugin in vLLM writes about an adapter that ended the engine (programs/adapters/vllm_adapters.py).
 
 It writes that when the engine ends, and again at the next start, because the kernel may have killed the plugin too.
 """
@@ -150,5 +150,5 @@ def memory_max_mib(host: HostRecord, serving: ServingSpec) -> int | None:
 
 def helpers() -> list[Resource]:
     """Return this project's programs that the unit and the fetches call."""
-    names = {ENGINE_READY: "engine_ready", GATEWAY_SERVER: "gateway_server"}
+    names = {ENGINE_READY: "engine/engine_ready", GATEWAY_SERVER: "gateway/gateway_server"}
     return [*(File(path=path, content=program(name), mode=0o755) for path, name in names.items()), *fetch_program()]

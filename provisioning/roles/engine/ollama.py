@@ -90,9 +90,12 @@ def ollama(
 def _helpers() -> list[Resource]:
     """Return this project's programs that unpack releases and make models."""
     return [
-        File(path=OLLAMA_RELEASE, content=program("ollama_release"), mode=0o755),
-        File(path=OLLAMA_MODELS, content=program("ollama_models"), mode=0o755),
-        *(File(path=f"{LIB_DIR}/llm_ollama/{name}", content=text) for name, text in modules("llm_ollama").items()),
+        File(path=OLLAMA_RELEASE, content=program("ollama/ollama_release"), mode=0o755),
+        File(path=OLLAMA_MODELS, content=program("ollama/ollama_models"), mode=0o755),
+        *(
+            File(path=f"{LIB_DIR}/llm_ollama/{name}", content=text)
+            for name, text in modules("ollama/llm_ollama").items()
+        ),
     ]
 
 

@@ -1,7 +1,7 @@
 """An engine's releases on a host: the release that answered stays until a newer one answers, else it returns.
 
 Does not install a release: an engine's role does, into its own folder beside a link that is replaced in one step.
-provisioning/programs/engine_release.py decides on the host.
+provisioning/programs/engine/engine_release.py decides on the host.
 """
 
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ class Release:
     @property
     def helper(self) -> File:
         """The program that the commands below call."""
-        return File(path=ENGINE_RELEASE, content=program("engine_release"), mode=0o755)
+        return File(path=ENGINE_RELEASE, content=program("engine/engine_release"), mode=0o755)
 
     @property
     def version_check(self) -> tuple[Command, ...]:

@@ -17,7 +17,7 @@ def plugin_files() -> tuple[File, ...]:
     """Return the files of the plugin. A change of them restarts the engine."""
     metadata = f"{PLUGIN_DIR}/llm_deploy_limits-1.dist-info"
     return (
-        File(path=f"{PLUGIN_DIR}/{PLUGIN}.py", content=program("vllm_limits")),
+        File(path=f"{PLUGIN_DIR}/{PLUGIN}.py", content=program("engine/vllm_limits")),
         File(path=f"{metadata}/METADATA", content="Metadata-Version: 2.1\nName: llm-deploy-limits\nVersion: 1\n"),
         File(
             path=f"{metadata}/entry_points.txt",

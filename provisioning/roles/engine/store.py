@@ -52,8 +52,8 @@ def base_store(host: HostRecord, serving: ServingSpec, source: ResolvedModel) ->
 def fetch_program() -> list[File]:
     """Return the fetch program and the modules beside it."""
     return [
-        *(File(path=f"{LIB_DIR}/llm_fetch/{name}", content=text) for name, text in modules("llm_fetch").items()),
-        File(path=FETCH_MODEL, content=program("fetch_model"), mode=0o755),
+        *(File(path=f"{LIB_DIR}/llm_fetch/{name}", content=text) for name, text in modules("fetch/llm_fetch").items()),
+        File(path=FETCH_MODEL, content=program("fetch/fetch_model"), mode=0o755),
     ]
 
 

@@ -161,7 +161,7 @@ def gateway(
         *engine_key,
         Packages(name="gateway", present=("haproxy", "iproute2"), after=(f"file:{DROP_IN}",)),
         # Before the configuration, so that a port in use leaves the old configuration in place.
-        File(path=CHECK_PORT, content=program("check_port"), mode=0o755),
+        File(path=CHECK_PORT, content=program("gateway/check_port"), mode=0o755),
         Command(
             name="gateway-port",
             argv=port_check,

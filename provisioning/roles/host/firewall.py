@@ -63,8 +63,8 @@ def resources(host: HostRecord, gateway: GatewaySpec) -> list[Resource]:
     unit_file = f"/etc/systemd/system/{FIREWALL_UNIT}"
     rules = render("nftables.nft.j2", openings=open_ports_of(host, gateway), others_tunnels=host.cloud not in MADE)
     programs = (
-        File(path=CHECK, content=program("check_firewall"), mode=0o755),
-        File(path=TRIAL, content=program("firewall_trial"), mode=0o755),
+        File(path=CHECK, content=program("firewall/check_firewall"), mode=0o755),
+        File(path=TRIAL, content=program("firewall/firewall_trial"), mode=0o755),
     )
     begin = Command(
         name=TRIAL_BEGINS,
@@ -107,7 +107,7 @@ def resources(host: HostRecord, gateway: GatewaySpec) -> list[Resource]:
             name="firewall",
             argv=(TRIAL, "settle", FIREWALL_RULES, FIREWALL_TABLE),
             check=(TRIAL, "settled", FIREWALL_RULES, FIREWALL_TABLE),
-            confirmed_by=("firewall_trial", "confirm"),
+            confirmed_by=("firewall/firewall_trial", "confirm"),
             after=(begin.id,),
         ),
     ]

@@ -47,10 +47,10 @@ GUARD_RULES = "/etc/llm/engine-guard.nft"
 GUARD_TABLE = "llm_engine"
 
 NFT_RULES = "/usr/local/lib/llm-deploy/nft-rules"
-"""Loads tables of nftables, and says whether the kernel has them (programs/nft_rules.py)."""
+"""Loads tables of nftables, and says whether the kernel has them (programs/firewall/nft_rules.py)."""
 
 RELEASE_NOTES = "/var/lib/llm-deploy/releases"
-"""The host's record of an engine's releases, one file per unit (programs/engine_release.py)."""
+"""The host's record of an engine's releases, one file per unit (programs/engine/engine_release.py)."""
 
 
 def units_with_status(engine: str) -> list[str]:

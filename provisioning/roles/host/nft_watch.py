@@ -16,7 +16,7 @@ DROP_IN = "/etc/systemd/system/nftables.service.d/50-llm-deploy.conf"
 READ = ("sh", "-c", '[ "$(systemctl show --property=NeedDaemonReload --value nftables.service)" = no ]')
 """Whether systemd has read the drop-in. The unit belongs to Debian: it is neither enabled nor started here."""
 
-PROGRAM = File(path=NFT_RULES, content=program("nft_rules"), mode=0o755)
+PROGRAM = File(path=NFT_RULES, content=program("firewall/nft_rules"), mode=0o755)
 
 
 def nft_watch() -> list[Resource]:

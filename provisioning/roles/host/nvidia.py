@@ -228,8 +228,11 @@ def _driver(host: HostRecord, gpu: Gpu, serving: ServingSpec, setup: Setup) -> l
         "root": setup.root,
     }
     files = [
-        File(path=DRIVER_PROGRAM, content=program("nvidia_driver"), mode=0o755),
-        *(File(path=f"{LIB_DIR}/llm_nvidia/{name}", content=text) for name, text in modules("llm_nvidia").items()),
+        File(path=DRIVER_PROGRAM, content=program("nvidia/nvidia_driver"), mode=0o755),
+        *(
+            File(path=f"{LIB_DIR}/llm_nvidia/{name}", content=text)
+            for name, text in modules("nvidia/llm_nvidia").items()
+        ),
         File(path=KEY, content=setup.public_key),
         File(path=WANTED, content=_wanted_text(wanted)),
     ]

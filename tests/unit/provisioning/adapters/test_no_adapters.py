@@ -9,7 +9,7 @@ import pytest
 
 from provisioning.apply.desired_state import desired_state
 from provisioning.converge.resources import Command
-from provisioning.programs import adapter_versions, stored_folders
+from provisioning.programs.adapters import adapter_versions, stored_folders
 from provisioning.roles.engine.adapters import ADAPTER_VERSIONS
 from tests.unit.provisioning.records import SERVING, stack
 

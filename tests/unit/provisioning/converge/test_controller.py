@@ -73,7 +73,7 @@ def test_new_firewall_rules_are_confirmed_over_a_new_connection(
     asked = confirmations(base(host(), GatewaySpec()))
     talk = _Talk(host(), Payload(document={}), lambda *_: None, asked)
     talk.run(channel)
-    assert done == ["connected", *(["firewall_trial confirm"] if reachable else [])]
+    assert done == ["connected", *(["firewall/firewall_trial confirm"] if reachable else [])]
     details = [each.detail for each in talk.result(0, {}).failed]
     assert details == ([] if reachable else ["the new connection failed: no answer within 10 s"])
 

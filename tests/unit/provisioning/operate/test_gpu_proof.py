@@ -14,7 +14,7 @@ from infra.contract.outputs import Gpu
 from provisioning.hosts.facts import HostFacts
 from provisioning.operate import gpu_proof
 from provisioning.operate.gpu_proof import GIB, GpuReport, judge, prove_none
-from provisioning.programs import gpu_report
+from provisioning.programs.nvidia import gpu_report
 from serving.spec.models import ServingSpec
 from tests.slowness import patient
 from tests.unit.provisioning.existing.test_verdict import MACHINE

@@ -64,7 +64,7 @@ def test_output_of_a_login_script_is_ignored(server: SshServer, there: SshTarget
 def test_login_script_that_runs_no_command_is_reported(server: SshServer, there: SshTarget, start_file: str) -> None:
     server.start_file = start_file
     with connect(there) as connection, pytest.raises(NoCommandsError) as caught:
-        ask_program(connection, there, "look_at_host")
+        ask_program(connection, there, "host/look_at_host")
     assert "does not run commands over SSH" in str(caught.value)
     assert ("log in as ubuntu" in caught.value.detail) == ("ubuntu" in start_file)
 
@@ -74,7 +74,7 @@ def test_endless_login_script_is_reported_in_one_line(server: SshServer, there: 
     """Once its output was searched from the start with each block, and kept in memory without a limit."""
     server.start_file = "yes | head -c 40000000"
     with connect(there) as connection, pytest.raises(NoCommandsError):
-        ask_program(connection, there, "look_at_host")
+        ask_program(connection, there, "host/look_at_host")
 
 
 def test_failure_is_reported_without_earlier_warnings(server: SshServer, there: SshTarget) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from provisioning.programs.llm_ollama.rotary import CONFIG, WEIGHTS, Heads, rewrite
-from provisioning.programs.llm_ollama.store import ModelError
+from provisioning.programs.ollama.llm_ollama.rotary import CONFIG, WEIGHTS, Heads, rewrite
+from provisioning.programs.ollama.llm_ollama.store import ModelError
 from tests.gguf import read_safetensors
 
 HEADS, KEY_HEADS, WIDTH, RANK = 4, 2, 32, 3

@@ -12,7 +12,7 @@ import pytest
 from provisioning.apply.desired_state import desired_state
 from provisioning.converge.payload import payload_of
 from provisioning.converge.resources import Command, Resource, Unit
-from provisioning.programs import engine_release
+from provisioning.programs.engine import engine_release
 from provisioning.roles import ROLES
 from provisioning.roles.engine.release import ENGINE_RELEASE, Release
 from provisioning.roles.host.layout import ENGINE_UNIT, RELEASE_NOTES

@@ -10,7 +10,7 @@ import pytest
 from provisioning.converge.agent.kinds import sshd_file
 from provisioning.converge.proxy import APT_FILE
 from provisioning.converge.resources import File, Link, Packages, Resource, SshdFile, Swap
-from provisioning.programs import firewall_trial
+from provisioning.programs.firewall import firewall_trial
 from provisioning.roles.host.base import base
 from provisioning.roles.host.firewall import open_ports_of
 from serving.spec.models import GatewaySpec

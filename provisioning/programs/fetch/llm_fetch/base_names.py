@@ -1,0 +1,1 @@
+../../../../serving/formats/base_names.py

@@ -1,0 +1,1 @@
+../../../../serving/formats/json_text.py

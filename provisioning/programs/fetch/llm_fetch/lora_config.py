@@ -1,0 +1,1 @@
+../../../../serving/formats/lora_config.py

@@ -1,0 +1,1 @@
+../../../../serving/formats/model_config.py

@@ -1,0 +1,1 @@
+../../../../serving/formats/vllm_lora.py

@@ -1,0 +1,1 @@
+../../../../serving/formats/weight_heads.py

@@ -1,1 +1,0 @@
-../../../serving/formats/base_names.py

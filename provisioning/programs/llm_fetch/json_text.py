@@ -1,1 +1,0 @@
-../../../serving/formats/json_text.py

@@ -1,1 +1,0 @@
-../../../serving/formats/lora_config.py

@@ -1,1 +1,0 @@
-../../../serving/formats/lora_tensors.py

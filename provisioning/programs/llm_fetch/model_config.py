@@ -1,1 +1,0 @@
-../../../serving/formats/model_config.py

@@ -1,1 +1,0 @@
-../../../serving/formats/vllm_lora.py

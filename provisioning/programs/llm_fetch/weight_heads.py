@@ -1,1 +1,0 @@
-../../../serving/formats/weight_heads.py

@@ -1,1 +1,0 @@
-../../converge/agent/dpkg.py

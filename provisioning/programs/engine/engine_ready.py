@@ -4,7 +4,8 @@
     engine-ready PORT MODEL TIMEOUT_S [HEALTH_PATH]
 
 The key is VLLM_API_KEY from the environment, as in the unit, or from /etc/llm/engine.env. Under systemd, MAINPID is the
-engine's process: waiting stops when it ends. Exits 0 after a token has come, else 1 with the reason.
+engine's process: waiting stops when it ends. Elsewhere it also stops if a running engine does not have the model.
+Exits 0 after a token has come, else 1 with the reason.
 """
 
 from __future__ import annotations
@@ -66,6 +67,10 @@ def try_once(port: str, model: str, key: str, health_path: str = "/health") -> s
     return "" if status == HTTPStatus.OK else f"a completion answers {status}"
 
 
+NO_MODEL = f"a completion answers {HTTPStatus.NOT_FOUND.value}"
+"""The engine serves, but not this model. In a provision that changes the model, it still has the old one."""
+
+
 def is_gone(pid: str) -> bool:
     """Return whether process `pid` has ended."""
     return bool(pid) and not Path("/proc", pid).exists()
@@ -81,7 +86,8 @@ def main(port: str, model: str, timeout_s: str, health_path: str = "/health") ->
         gone = is_gone(main_pid)
         if not reason and not gone:
             return 0
-        if gone or time.monotonic() >= deadline:
+        final = reason == NO_MODEL and not main_pid
+        if gone or final or time.monotonic() >= deadline:
             print("not ready: " + ("the engine has ended" if gone else reason), file=sys.stderr)
             return 1
         time.sleep(POLL_S)

@@ -52,14 +52,21 @@ def _read(units: Sequence[str], question: Process) -> dict[str, dict[str, str]]:
 
 
 def look(resources: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:
-    """Query systemd once for all units, and run all `ready` commands at the same time."""
+    """Query systemd once for all units, and run all `ready` commands at the same time.
+
+    A unit that does not run, or that is restarted anyway, is not waited for.
+    """
     units = [resource.name for resource in resources]
     question = _ask(units)
     tries = [_try_ready(resource) for resource in resources]
 
     def finish() -> list[Fact]:
         seen = _read(units, question)
-        return [{**seen[w.name], "due": host.state.due(w.id), "ready": _is_ready(t)} for w, t in zip(resources, tries)]
+        facts = [{**seen[resource.name], "due": host.state.due(resource.id)} for resource in resources]
+        return [
+            {**fact, "ready": _is_ready(each, READY_LOOK_S if _is_active(fact) and not fact["due"] else 0)}
+            for fact, each in zip(facts, tries)
+        ]
 
     return finish
 
@@ -71,10 +78,14 @@ def _try_ready(resource: Any) -> Process | None:
         return None
 
 
-def _is_ready(process: Process | None) -> bool:
+def _is_active(fact: Fact) -> bool:
+    return fact["ActiveState"] in ("active", "activating", "reloading")
+
+
+def _is_ready(process: Process | None, wait_s: float) -> bool:
     if process is None:
         return False
-    status = process.wait(READY_LOOK_S)
+    status = process.wait(wait_s)
     if status is None:
         process.end()
     process.close()
@@ -84,7 +95,7 @@ def _is_ready(process: Process | None) -> bool:
 def plan(resource: Any, fact: Fact) -> list[Change]:
     """Return the changes that the unit needs."""
     changes = []
-    active = fact["ActiveState"] in ("active", "activating", "reloading")
+    active = _is_active(fact)
     if fact["UnitFileState"] in ("masked", "masked-runtime"):
         changes.append(("unmask", "unmask"))
     unseen = fact["LoadState"] == "not-found" and (resource.enabled or resource.running)

@@ -112,6 +112,12 @@ def test_it_waits_until_the_engine_is_ready(engine: Engine) -> None:
     assert results == [(0, "")]
 
 
+def test_it_does_not_wait_for_a_model_that_a_running_engine_does_not_have(engine: Engine) -> None:
+    """Each provision that changed the model waited 15 s for the new one before it changed anything."""
+    engine.completion = 404
+    assert ready(engine.server_port, timeout_s=500) == (1, "not ready: a completion answers 404\n")
+
+
 def test_it_does_not_wait_for_an_engine_that_has_ended() -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()

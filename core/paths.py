@@ -11,7 +11,8 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parent.parent
 STACKS_DIR = CHECKOUT / "stacks"
 
-_LEASE = "lease.json"
+_PLACEMENT = "placement.json"
+_OLD_PLACEMENT = "lease.json"
 
 
 def state_dir() -> Path:
@@ -40,12 +41,19 @@ def stack_file_digest(stack: str) -> Path:
 
 def placement_file(stack: str) -> Path:
     """Return the file in which `up` records where it put a cloud stack."""
-    return state_dir() / "stacks" / stack / _LEASE
+    return state_dir() / "stacks" / stack / _PLACEMENT
+
+
+def old_placement_file(stack: str) -> Path:
+    """Return the file that had the placement before `placement.json`. It is still read; the next write replaces it."""
+    return placement_file(stack).with_name(_OLD_PLACEMENT)
 
 
 def placement_files() -> list[Path]:
-    """Return those files for all cloud stacks that this checkout knows."""
-    return sorted((state_dir() / "stacks").glob(f"*/{_LEASE}"))
+    """Return the placement files of all cloud stacks that this checkout knows, one per stack."""
+    folder = state_dir() / "stacks"
+    files = {path.parent: path for name in (_OLD_PLACEMENT, _PLACEMENT) for path in folder.glob(f"*/{name}")}
+    return sorted(files.values())
 
 
 def full_path(path: Path) -> Path:

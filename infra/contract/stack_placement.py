@@ -15,11 +15,14 @@ from pydantic import AwareDatetime, Field, ValidationError, model_validator
 
 from core.errors import UsageError
 from core.files import write_atomically
-from core.paths import placement_file
+from core.paths import old_placement_file, placement_file
 from core.reading.frozen import Frozen
 
-PLACEMENT_VARIABLE = "LLM_DEPLOY_LEASE"
+PLACEMENT_VARIABLE = "LLM_DEPLOY_PLACEMENT"
 """Environment variable by which `make up` and `make preview` hand the placement to the program."""
+
+OLD_PLACEMENT_VARIABLE = "LLM_DEPLOY_LEASE"
+"""Its name in 0.2.0. Accepted until 0.3.0."""
 
 ID = r"[0-9a-f]{8}"
 
@@ -137,11 +140,13 @@ def exported_placement(outputs: Mapping[str, Any]) -> Any:
 def write_placement(stack: str, placement: KnownPlacement) -> None:
     """Write the checkout's note. `up` does so before the Pulumi engine starts: an `up` that fails exports nothing."""
     write_atomically(placement_file(stack), placement.model_dump_json(indent=2) + "\n", mode=0o600)
+    old_placement_file(stack).unlink(missing_ok=True)
 
 
 def forget_placement(stack: str) -> None:
     """Remove the note of a stack whose resources no longer exist."""
-    placement_file(stack).unlink(missing_ok=True)
+    for path in (placement_file(stack), old_placement_file(stack)):
+        path.unlink(missing_ok=True)
 
 
 def read_placement(stack: str) -> KnownPlacement | None:
@@ -150,6 +155,8 @@ def read_placement(stack: str) -> KnownPlacement | None:
     Raises UsageError when the file cannot be read.
     """
     path = placement_file(stack)
+    if not path.exists() and old_placement_file(stack).exists():
+        path = old_placement_file(stack)
     try:
         return KnownPlacement.model_validate_json(path.read_bytes())
     except (FileNotFoundError, ValidationError):
@@ -164,11 +171,12 @@ def placement_from_environ() -> KnownPlacement | None:
 
     Raises UsageError for a value that is not a placement.
     """
-    text = os.environ.get(PLACEMENT_VARIABLE)
+    name = PLACEMENT_VARIABLE if os.environ.get(PLACEMENT_VARIABLE) else OLD_PLACEMENT_VARIABLE
+    text = os.environ.get(name)
     if not text:
         return None
     try:
         return KnownPlacement.model_validate_json(text)
     except ValidationError:
-        where = f"environment variable {PLACEMENT_VARIABLE}"
-        raise UsageError("does not hold a placement", where=where, hint=f"unset {PLACEMENT_VARIABLE}") from None
+        where = f"environment variable {name}"
+        raise UsageError("does not hold a placement", where=where, hint=f"unset {name}") from None

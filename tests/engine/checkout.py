@@ -169,7 +169,7 @@ class Checkout:
 
     def placement(self, stack: str) -> Any:
         """Return the placement that this checkout noted for the stack."""
-        return json.loads((self.state / "stacks" / stack / "lease.json").read_text())
+        return json.loads((self.state / "stacks" / stack / "placement.json").read_text())
 
     def checkpoint(self, stack: str) -> Path:
         """Return the state file of the stack in the default backend."""

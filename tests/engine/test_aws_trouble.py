@@ -264,7 +264,7 @@ def test_down_leaves_another_stack_alone_and_orphans_removes_orphans(cloud_check
     assert "known\tinstance " in seen.stdout
     assert "orphan\t" not in seen.stdout
 
-    (cloud_checkout.state / "stacks" / other / "lease.json").unlink()
+    (cloud_checkout.state / "stacks" / other / "placement.json").unlink()
     refused = _sweep(cloud_checkout, "--delete", answer="no\n")
     assert "orphan\tnetwork" in refused.stdout
     assert refused.returncode == 2, "the answer was not yes"

@@ -128,7 +128,7 @@ def test_orphans_lists_only_resources_of_unknown_stacks(gcp_checkout: Checkout, 
     alone = everything(gcp)
     gcp_checkout.run("up", mine)
     sweep = [str(gcp_checkout.folder / ".venv/bin/python"), "-m", "infra.lifecycle.orphans.command", "--cloud", "gcp"]
-    placement = gcp_checkout.state / "stacks" / mine / "lease.json"
+    placement = gcp_checkout.state / "stacks" / mine / "placement.json"
     noted = placement.read_text()
     placement.unlink()
 
@@ -146,4 +146,4 @@ def test_orphans_lists_only_resources_of_unknown_stacks(gcp_checkout: Checkout, 
     down = gcp_checkout.run("down", mine)
     assert down.returncode == 0, down.stderr
     assert sorted(everything(gcp)) == sorted(alone)
-    assert json.loads((gcp_checkout.state / "stacks" / other / "lease.json").read_text())["zone"]
+    assert json.loads((gcp_checkout.state / "stacks" / other / "placement.json").read_text())["zone"]

@@ -179,7 +179,7 @@ def test_endpoints(content: bytes) -> None:
 @given(content=st.one_of(ANY_BYTES, changed(LEASE.model_dump(mode="json")).map(as_json)))
 @example(content=b"[" * 100_000)
 def test_placements(folder: Path, content: bytes) -> None:
-    written(folder / "stacks" / "box" / "lease.json", content)
+    written(folder / "stacks" / "box" / "placement.json", content)
     judged(lambda: read_placement("box"))
 
 

@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 
 from core.errors import UsageError
-from core.paths import placement_file
+from core.paths import old_placement_file, placement_file, placement_files
 from infra.contract.stack_placement import (
+    OLD_PLACEMENT_VARIABLE,
     PLACEMENT_VARIABLE,
     KnownPlacement,
     Placement,
     Progress,
+    forget_placement,
     placement_from_environ,
     read_placement,
     write_placement,
@@ -103,3 +105,56 @@ def test_refuses_a_variable_that_holds_something_else(monkeypatch: pytest.Monkey
 
     with pytest.raises(UsageError, match=f"does not hold a placement; unset {PLACEMENT_VARIABLE}"):
         placement_from_environ()
+
+
+@pytest.fixture
+def old_note() -> Path:
+    """A note under its name of 0.2.0."""
+    path = old_placement_file("prod")
+    path.parent.mkdir(parents=True)
+    path.write_text(PLACED.model_dump_json())
+    return path
+
+
+def test_a_note_under_its_old_name_is_read(old_note: Path) -> None:
+    assert old_note.name == "lease.json"
+    assert read_placement("prod") == PLACED
+    assert placement_files() == [old_note]
+
+
+def test_the_next_write_replaces_a_note_under_its_old_name(old_note: Path) -> None:
+    newer = PLACED.model_copy(update={"zone": "ap-northeast-2b"})
+
+    write_placement("prod", newer)
+
+    assert not old_note.exists()
+    assert read_placement("prod") == newer
+
+
+def test_a_note_under_its_new_name_wins(old_note: Path) -> None:
+    """A command that was killed between the two steps of a write leaves both."""
+    newer = PLACED.model_copy(update={"zone": "ap-northeast-2b"})
+    placement_file("prod").write_text(newer.model_dump_json())
+
+    assert old_note.exists()
+    assert read_placement("prod") == newer
+    assert placement_files() == [placement_file("prod")]
+
+
+def test_a_removed_stack_loses_both_notes(old_note: Path) -> None:
+    placement_file("prod").write_text(PLACED.model_dump_json())
+
+    forget_placement("prod")
+
+    assert not old_note.exists()
+    assert read_placement("prod") is None
+
+
+def test_the_old_name_of_the_variable_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(PLACEMENT_VARIABLE, raising=False)
+    monkeypatch.setenv(OLD_PLACEMENT_VARIABLE, PLACED.model_dump_json())
+    assert placement_from_environ() == PLACED
+
+    newer = PLACED.model_copy(update={"zone": "ap-northeast-2b"})
+    monkeypatch.setenv(PLACEMENT_VARIABLE, newer.model_dump_json())
+    assert placement_from_environ() == newer

@@ -140,12 +140,12 @@ def test_down_with_a_kept_volume_removes_the_outputs_of_the_destroyed_hosts(monk
     stack = HeldStack()
     wire(monkeypatch, stack, Host([], kept=("volume vol-1",)))
     folder = stack_state_dir("one")
-    for name in ("outputs.json", "endpoint.json", "lease.json"):
+    for name in ("outputs.json", "endpoint.json", "placement.json"):
         (folder / name).touch()
 
     tear_down("one")
 
-    assert [path.name for path in folder.iterdir()] == ["lease.json"]
+    assert [path.name for path in folder.iterdir()] == ["placement.json"]
     assert not stack.removed, "the state still has the kept volume"
 
 

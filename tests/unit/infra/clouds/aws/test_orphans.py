@@ -471,7 +471,7 @@ def test_a_denied_list_of_regions_is_replaced_by_the_known_regions(
     """An organisation's policy denied the list, and the sweep ended."""
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
     (tmp_path / "stacks" / "far").mkdir(parents=True)
-    (tmp_path / "stacks" / "far" / "lease.json").write_text('{"account": "123456789012", "region": "ap-east-1"}')
+    (tmp_path / "stacks" / "far" / "placement.json").write_text('{"account": "123456789012", "region": "ap-east-1"}')
     refuse(monkeypatch, "describe_regions", "UnauthorizedOperation")
 
     found = places()

@@ -293,7 +293,7 @@ def test_a_service_that_is_not_enabled_has_no_connectors(gcp: Gcp) -> None:
 def test_projects_are_those_of_stack_files_and_placements(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The example project in our stack files is left out: no user of this repository owns it."""
     (tmp_path / "stacks" / "gone").mkdir(parents=True)
-    (tmp_path / "stacks" / "gone" / "lease.json").write_text('{"project": "another-project-1"}')
+    (tmp_path / "stacks" / "gone" / "placement.json").write_text('{"project": "another-project-1"}')
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
     assert places() == ["another-project-1"]
 

@@ -77,7 +77,7 @@ def operation(stack: str, *, stop_earlier: bool = False) -> Iterator[Operation]:
         note = _note(folder)
         engine = Process.parse(note.read_text(errors="replace")) if note.exists() else None
         if engine is not None:
-            say("  the previous command was interrupted; recovering")
+            say("  the previous command was interrupted or failed; recovering")
             if stop_earlier:
                 stop_engine(engine)
             await_engine(engine)

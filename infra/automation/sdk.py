@@ -1,6 +1,6 @@
 """The SDKs of a cloud: installed into this checkout's environment when a command first needs them.
 
-`make setup` installs none of them, as most people use one cloud or none. Asks no network when they are there.
+`make setup` installs none of them, because most people use one cloud or none. Needs no network if they are installed.
 """
 
 import importlib
@@ -21,11 +21,11 @@ ENVIRONMENT = CHECKOUT / ".venv"
 
 
 def ensure_sdk(cloud: str) -> None:
-    """Install the SDKs of `cloud` unless they are there; nothing happens for a cloud that needs none.
+    """Install the SDKs of `cloud` if they are missing. Some clouds need none.
 
-    An installation that was cut off is made again: what the SDKs stand on may be missing.
+    An interrupted installation is repeated, because packages that the SDKs depend on may be missing.
 
-    Raises DeployError when they cannot be had, UsageError in an environment that is not this checkout's own.
+    Raises DeployError if the installation fails, UsageError if Python does not run from this checkout's environment.
     """
     if not _missing(cloud):
         return
@@ -36,16 +36,19 @@ def ensure_sdk(cloud: str) -> None:
             hint=f"install the extra: pip install -e .[{cloud}]",
         )
     if not os.access(ENVIRONMENT, os.W_OK):
-        what, hint = f"{_missing(cloud)} cannot be installed: it is not yours to write", "give it to you with chown"
+        what, hint = (
+            f"{_missing(cloud)} cannot be installed: your user may not write to this folder",
+            "make your user its owner with chown",
+        )
         raise UsageError(what, where=str(ENVIRONMENT), hint=f"{hint}, or remove it as its owner and run this again")
     with one_at_a_time(ENVIRONMENT / ".sdk.lock", f"waits for another command that installs what cloud {cloud} needs"):
         if _missing(cloud):
             _install(cloud)
-    importlib.invalidate_caches()  # the other command's, too
+    importlib.invalidate_caches()  # another command may have installed them
 
 
 def _unfinished(cloud: str) -> Path:
-    """Return the file that is there while the SDKs of a cloud are being installed."""
+    """Return the file that exists while the SDKs of a cloud are being installed."""
     return ENVIRONMENT / f".sdk-{cloud}.unfinished"
 
 
@@ -61,7 +64,7 @@ def _install(cloud: str) -> None:
 
 
 def _missing(cloud: str) -> str:
-    """Return the first package that is not wholly installed; nothing when all are."""
+    """Return the first package that is not completely installed. Empty: all are installed."""
     names = SDKS.get(cloud, ())
     if names and _unfinished(cloud).exists():
         return names[0]

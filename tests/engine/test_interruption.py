@@ -132,7 +132,7 @@ def test_next_command_recovers_from_a_power_cut_during_up(checkout: Checkout, lo
     done = checkout.run(after, local)
 
     assert done.returncode == 0, done.stderr
-    assert "the previous command was interrupted; recovering" in done.stderr
+    assert "the previous command was interrupted or failed; recovering" in done.stderr
     assert "removing the lock of a Pulumi engine that was killed" in done.stderr
     assert session_of(engine) == []
     assert (left(checkout, local) == []) == (after == "down")

@@ -1,4 +1,4 @@
-"""Removing what an interrupted command created and did not write to the state."""
+"""Removing what an interrupted or failed command created and did not write to the state."""
 
 from functools import partial
 from typing import TYPE_CHECKING
@@ -28,7 +28,7 @@ def recover(cloud: str, stack: str, held: "Stack", deadline_s: float = REMOVE_DE
     holder = holder_of(cloud, placement)
     known = held.known_ids() if holder else set()
     if holder and placement is not None and (known or not placement.is_complete):
-        with step("find what the interrupted command created and did not record"):
+        with step("find what the previous command created and did not record"):
             refuse = partial(refuse_half_lost_state, stack, placement, held)
             for line in remove_orphans(*holder, known, deadline_s, refuse=refuse):
                 say(f"  - removed {line}")

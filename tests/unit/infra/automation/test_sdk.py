@@ -121,7 +121,7 @@ def test_an_environment_of_another_user_is_reported(environment: Environment, mo
     """`sudo make setup` creates one that only root can write."""
     monkeypatch.setattr(os, "access", lambda *_: False)
 
-    with pytest.raises(UsageError, match="acme-sdk cannot be installed: it is not yours to write; give it to you"):
+    with pytest.raises(UsageError, match="acme-sdk cannot be installed: your user may not write to this folder"):
         ensure_sdk("aws")
 
     assert environment.called == []

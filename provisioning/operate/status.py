@@ -140,7 +140,7 @@ def ask(
         "tables": [[FIREWALL_RULES, FIREWALL_TABLE], [GUARD_RULES, GUARD_TABLE]],
     }
     roles = Topology(outputs).roles_of(host)
-    report = ask_program(connection, SshTarget.of(host), "host/report", json.dumps(question))
+    report = ask_program(connection, SshTarget.of(host), "host/status_report", json.dumps(question))
     if firewalls and host.cloud not in MADE and HostRole.GATEWAY in roles:
         report |= _also(connection, host, report["unseen"], "firewall/other_firewalls", str(outputs.gateway.port))
     if host.gpu is not None and HostRole.ENGINE in roles:

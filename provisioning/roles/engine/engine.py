@@ -26,7 +26,7 @@ from serving.spec.models import ServingSpec
 
 CACHE = "/var/cache/llm"
 ENGINE_READY = f"{LIB_DIR}/engine-ready"
-GATEWAY_SERVER = f"{LIB_DIR}/gateway-server"
+DRAIN_ENGINE = f"{LIB_DIR}/gateway-server"
 
 GPU_DEVICES = (
     "char-nvidia",
@@ -101,7 +101,7 @@ def unit_text(host: HostRecord, serving: ServingSpec, program: Program) -> str:
         cache=CACHE,
         cache_name=CACHE.rpartition("/")[2],
         ready=ready_command(serving, serving.ready_timeout_s),
-        gateway_server=GATEWAY_SERVER,
+        drain_engine=DRAIN_ENGINE,
         admin_socket=HAPROXY_ADMIN_SOCKET,
         gateway_backend=GATEWAY_BACKEND,
         ready_timeout_s=serving.ready_timeout_s,
@@ -150,5 +150,5 @@ def memory_max_mib(host: HostRecord, serving: ServingSpec) -> int | None:
 
 def helpers() -> list[Resource]:
     """Return this project's programs that the unit and the fetches call."""
-    names = {ENGINE_READY: "engine/engine_ready", GATEWAY_SERVER: "gateway/gateway_server"}
+    names = {ENGINE_READY: "engine/engine_ready", DRAIN_ENGINE: "gateway/drain_engine"}
     return [*(File(path=path, content=program(name), mode=0o755) for path, name in names.items()), *fetch_program()]

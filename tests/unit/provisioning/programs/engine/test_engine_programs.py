@@ -12,7 +12,7 @@ from threading import Thread
 import pytest
 
 from provisioning.programs.engine import engine_ready
-from provisioning.programs.gateway import gateway_server
+from provisioning.programs.gateway import drain_engine
 from tests.slowness import patient
 
 
@@ -132,7 +132,7 @@ def test_another_program_on_the_port_does_not_make_an_ended_engine_ready(engine:
 
 
 def tell(path: Path, answer: bytes) -> tuple[int, str, str]:
-    """Return exit status and stderr of gateway_server, and the commands that a gateway answering `answer` got."""
+    """Return exit status and stderr of drain_engine, and the commands that a gateway answering `answer` got."""
     told: list[bytes] = []
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
@@ -147,7 +147,7 @@ def tell(path: Path, answer: bytes) -> tuple[int, str, str]:
         thread = Thread(target=serve)
         thread.start()
         done = subprocess.run(
-            [sys.executable, gateway_server.__file__, str(path), "engine/engine", "drain"],
+            [sys.executable, drain_engine.__file__, str(path), "engine/engine", "drain"],
             capture_output=True,
             text=True,
             timeout=patient(60),
@@ -167,16 +167,16 @@ def test_a_refusal_of_the_gateway_is_reported(tmp_path: Path) -> None:
 
 
 def test_a_missing_gateway_is_not_an_error(tmp_path: Path) -> None:
-    assert gateway_server.main(str(tmp_path / "admin.sock"), "engine/engine", "drain") == 0
+    assert drain_engine.main(str(tmp_path / "admin.sock"), "engine/engine", "drain") == 0
 
 
 def test_a_stop_waits_until_no_request_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ollama breaks running answers off when it gets the stop signal."""
     said = iter(("", *(f"# pxname,svname,scur\nengine,engine,{count}\nengine,BACKEND,7\n" for count in (2, 1, 0))))
     pauses: list[float] = []
-    monkeypatch.setattr(gateway_server, "ask", lambda _path, _command: next(said).strip())
+    monkeypatch.setattr(drain_engine, "ask", lambda _path, _command: next(said).strip())
     monkeypatch.setattr("time.sleep", pauses.append)
-    assert gateway_server.main(str(tmp_path), "engine/engine", "drain", "60") == 0
+    assert drain_engine.main(str(tmp_path), "engine/engine", "drain", "60") == 0
     assert len(pauses) == 2
     assert next(said, "all was read") == "all was read"
 
@@ -184,10 +184,10 @@ def test_a_stop_waits_until_no_request_runs(tmp_path: Path, monkeypatch: pytest.
 def test_a_stop_waits_no_longer_than_its_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = {"set server engine/engine state drain": "", "show stat": "# pxname,svname,scur\nengine,engine,1"}
     seconds = iter((0.0, 10.0, 59.0, 61.0))
-    monkeypatch.setattr(gateway_server, "ask", lambda _path, command: answers[command])
+    monkeypatch.setattr(drain_engine, "ask", lambda _path, command: answers[command])
     monkeypatch.setattr("time.sleep", lambda _: None)
     monkeypatch.setattr("time.monotonic", lambda: next(seconds))
-    assert gateway_server.main(str(tmp_path), "engine/engine", "drain", "60") == 0
+    assert drain_engine.main(str(tmp_path), "engine/engine", "drain", "60") == 0
 
 
 def test_a_key_file_of_a_previous_engine_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:

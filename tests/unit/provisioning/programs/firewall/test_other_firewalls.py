@@ -255,7 +255,7 @@ def test_status_checks_hosts_that_may_have_another_firewall(
     entry = other_firewalls.closed("ufw", 443, "ufw allow 443/tcp", lasting=True)
 
     def answer(_: object, host: HostRecord, name: str, *words: str) -> dict[str, Any]:
-        if name == "host/report":
+        if name == "host/status_report":
             return report(unseen={})
         assert (name, words) == ("firewall/other_firewalls", ("443",))
         if fails:

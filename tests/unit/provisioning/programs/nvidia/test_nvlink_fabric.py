@@ -127,13 +127,13 @@ def test_status_checks_hosts_with_a_gpu(monkeypatch: pytest.MonkeyPatch, gpu: di
 
     def answer(_: object, __: object, name: str, *_words: str) -> dict[str, Any]:
         asked.append(name)
-        return report(unseen={}) if name == "host/report" else {"fabric": None}
+        return report(unseen={}) if name == "host/status_report" else {"fabric": None}
 
     monkeypatch.setattr(status_module, "ask_program", answer)
     outputs = stack(host_values(cloud="aws", gpu=gpu))
     nothing: Any = None
     assert status_module.ask(nothing, outputs, outputs.hosts[0]).fabric is None
-    assert asked == ["host/report", *(["nvidia/nvlink_fabric"] if gpu else [])]
+    assert asked == ["host/status_report", *(["nvidia/nvlink_fabric"] if gpu else [])]
 
 
 def test_the_program_prints_an_object(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

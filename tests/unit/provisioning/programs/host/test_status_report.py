@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from core.paths import CHECKOUT
-from provisioning.programs.host import report
+from provisioning.programs.host import status_report as report
 from provisioning.programs.nvidia.llm_nvidia import main as driver
 from tests.doubles.engine import ENGINE_KEY, EngineDouble
 from tests.gateways import RunningGateway, free_port, wait_for
@@ -142,7 +142,7 @@ def question(folder: Path, gateway: RunningGateway | None = None, *, port: int =
 
 def run(asked: str, **environment: str) -> dict[str, Any]:
     """Return the program's output, run by a shell's python as on a host."""
-    argv = [sys.executable, "-I", str(CHECKOUT / "provisioning/programs/host/report.py"), asked]
+    argv = [sys.executable, "-I", str(CHECKOUT / "provisioning/programs/host/status_report.py"), asked]
     done = subprocess.run(argv, capture_output=True, text=True, check=True, env={**os.environ, **environment})
     assert done.stderr == ""
     printed: dict[str, Any] = json.loads(done.stdout)

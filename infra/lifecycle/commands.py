@@ -57,7 +57,7 @@ def up(stack: str) -> int:
     for host in outputs.hosts:
         say(f"  {host.name}: {host.user}@{host.address}, {host.cpu_count} CPUs, {host.memory_gib:g} GiB")
     done = {"ok": True, "hosts": [host.name for host in outputs.hosts], "changes": report.done}
-    places = [{"place": str(each.candidate), "outcome": each.outcome, "told": each.told} for each in tried]
+    places = [{"place": str(each.candidate), "outcome": each.outcome, "reason": each.reason} for each in tried]
     write_result(stack, "up.json", {**done, **({"places": places} if places else {})})
     next_command(f"make provision STACK={stack}", f"make down STACK={stack}")
     return 0

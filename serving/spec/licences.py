@@ -48,10 +48,12 @@ def licence_accepted(spec: ServingFields) -> Iterator[Problem]:
 
 def licence_has_one_name(spec: ServingFields) -> Iterator[Problem]:
     """The accepted licence is the licence of the model."""
-    told, accepted = spec.model.licence, spec.model.accept_licence
-    if told and accepted and told != accepted:
+    named, accepted = spec.model.licence, spec.model.accept_licence
+    if named and accepted and named != accepted:
         yield Problem(
-            "model.licence", f"{told} is not {accepted}, the licence in accept_licence", "leave one of the two keys out"
+            "model.licence",
+            f"{named} is not {accepted}, the licence in accept_licence",
+            "leave one of the two keys out",
         )
 
 

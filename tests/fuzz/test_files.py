@@ -26,7 +26,7 @@ from serving.endpoint import Endpoint, endpoint_file, read_endpoint
 from serving.spec.models import ServingSpec
 from tests.fuzz.inputs import ANY_BYTES, ODD, as_json, changed
 from tests.fuzz.judged import judged
-from tests.unit.infra.clouds.gcp.made import LEASE
+from tests.unit.infra.clouds.gcp.made import PLACEMENT
 from tests.unit.provisioning.records import HOST_KEY
 
 CASES = Path(__file__).parents[1] / "unit" / "infra" / "config" / "cases"
@@ -176,7 +176,7 @@ def test_endpoints(content: bytes) -> None:
     judged(lambda: _urls(content))
 
 
-@given(content=st.one_of(ANY_BYTES, changed(LEASE.model_dump(mode="json")).map(as_json)))
+@given(content=st.one_of(ANY_BYTES, changed(PLACEMENT.model_dump(mode="json")).map(as_json)))
 @example(content=b"[" * 100_000)
 def test_placements(folder: Path, content: bytes) -> None:
     written(folder / "stacks" / "box" / "placement.json", content)

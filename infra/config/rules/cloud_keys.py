@@ -80,7 +80,7 @@ EXAMPLES = {
 
 def keys_belong(config: DeploymentConfig) -> Iterator[Problem]:
     """The cloud takes every key of the file."""
-    yield from _strangers(config.cloud, _written(config))
+    yield from _foreign_keys(config.cloud, _written(config))
 
 
 def keys_of_other_clouds(value: Any, places: Iterable[tuple[int | str, ...]]) -> Iterator[Problem]:
@@ -91,13 +91,13 @@ def keys_of_other_clouds(value: Any, places: Iterable[tuple[int | str, ...]]) ->
     cloud = value.get("cloud") if isinstance(value, Mapping) else None
     if not isinstance(cloud, str) or cloud not in NEEDED:
         return
-    found = list(_strangers(cloud, _written_in(value)))
+    found = list(_foreign_keys(cloud, _written_in(value)))
     keys = [tuple(problem.key.split(".")) for problem in found]
     if any(place[: len(key)] == key for place in places for key in keys):
         yield from found
 
 
-def _strangers(cloud: str, keys: Iterable[str]) -> Iterator[Problem]:
+def _foreign_keys(cloud: str, keys: Iterable[str]) -> Iterator[Problem]:
     """Yield a problem for each of `keys`, outermost first, that the cloud does not take."""
     refused: list[str] = []
     for key in keys:

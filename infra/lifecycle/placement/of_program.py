@@ -123,11 +123,11 @@ def _settled(config: DeploymentConfig, stack: str, state: OwnState, now: datetim
     is_complete = previous is not None and previous.is_complete
     write_placement(stack, KnownPlacement.of(placement, None if is_complete else Progress()))
     if not is_exported:
-        pulumi.log.info(told(placement, stack, bound=is_bound(config, previous)))
+        pulumi.log.info(placement_line(placement, stack, bound=is_bound(config, previous)))
     return KnownPlacement.of(placement)  # not as blank: nobody has proved that
 
 
-def told(placement: Placement, stack: str, *, bound: bool) -> str:
+def placement_line(placement: Placement, stack: str, *, bound: bool) -> str:
     """Return which place was chosen, and what to do when it has no capacity."""
     place = f"placement: {placement.machine_type} in {placement.zone}"
     return place if bound else f"{place}; if it has no capacity, `make up STACK={stack}` tries the next place"

@@ -47,7 +47,7 @@ class Attempt:
     candidate: Candidate
     outcome: Literal["placed", "out of stock", "took too long", "not tried"]
     seconds: float = 0.0
-    told: str = ""
+    reason: str = ""
     """The cloud's words."""
 
 
@@ -80,10 +80,10 @@ def place(
             tried.append(Attempt(candidate, "took too long", clock() - start, error.what))
             continue
         except DeployError as error:
-            told = out_of_stock(f"{error}\n{error.detail}")
-            if told is None:
+            reason = out_of_stock(f"{error}\n{error.detail}")
+            if reason is None:
                 raise
-            tried.append(Attempt(candidate, "out of stock", clock() - start, told))
+            tried.append(Attempt(candidate, "out of stock", clock() - start, reason))
             say(f"  {candidate}: out of stock")
             continue
         tried.append(Attempt(candidate, "placed", clock() - start))
@@ -103,10 +103,10 @@ def table(tried: Sequence[Attempt]) -> str:
     for each in tried:
         placement = each.candidate.placement
         seconds = f"{each.seconds:.0f}" if each.outcome != "not tried" else "-"
-        rows.append((placement.zone, placement.machine_type, each.outcome, seconds, each.told))
+        rows.append((placement.zone, placement.machine_type, each.outcome, seconds, each.reason))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     lines = []
-    for *cells, told in rows:
+    for *cells, reason in rows:
         padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True)]
-        lines.append("  ".join(["", *padded, told]).rstrip())
+        lines.append("  ".join(["", *padded, reason]).rstrip())
     return "\n".join(lines)

@@ -206,15 +206,15 @@ def _agreed(host: Host, engine: Engine, asked: dict[str, Any]) -> tuple[dict[str
     that is not allowed.
     """
     wanted, running = host.desired(asked), engine.served()
-    told = wanted
+    serving = wanted
     if running is not None and running["engine"] != asked["engine"]:
         if asked["engine_follows"]:
             return wanted, None
         if not asked.get("retire"):
             what = "the engine runs with other settings than the stack file"
             raise VersionError(f"{what}; run `make provision` first, {SAME}, which restarts it")
-        wanted, told = (_without(served, asked["retire"]) for served in (host.served(), running))
-    return wanted, None if running is None or _is_served(told, running) else told
+        wanted, serving = (_without(served, asked["retire"]) for served in (host.served(), running))
+    return wanted, None if running is None or _is_served(serving, running) else serving
 
 
 def _is_served(wanted: dict[str, Any], running: dict[str, Any]) -> bool:
@@ -230,17 +230,17 @@ def _is_served(wanted: dict[str, Any], running: dict[str, Any]) -> bool:
 def apply(host: Host, engine: Engine, resource: str) -> None:
     """Serve the desired versions. Raises VersionError if the engine cannot load one; then the file does not change."""
     asked = json.loads(resource)
-    wanted, told = _agreed(host, engine, asked)
+    wanted, serving = _agreed(host, engine, asked)
     running = engine.served()
     if asked.get("whole") and running is not None:
         _refuse_missing(wanted)
-    if told is not None:
-        engine.serve(told)
+    if serving is not None:
+        engine.serve(serving)
     before, base = host.served(), asked.get("base", "")
     if wanted != before or (base and base != host.file().get("base")):
         # A start that cannot load the new version of a name returns to the one that answers now.
         is_same_base = host.file().get("base", base) == base
-        former = {key: (running or before)[key] for key in NONE} if told is None and is_same_base else None
+        former = {key: (running or before)[key] for key in NONE} if serving is None and is_same_base else None
         host.write(wanted, base=base, former=former if former and former["aliases"] else None)
     for name, who in asked.get("retire", {}).items():
         if name in before["aliases"]:
@@ -286,13 +286,13 @@ def check(host: Host, engine: Engine, resource: str) -> None:
     """Raise VersionError if `apply` would change something, or fail; print in lines for a plan what."""
     asked = json.loads(resource)
     try:
-        wanted, told = _agreed(host, engine, asked)
+        wanted, serving = _agreed(host, engine, asked)
     except VersionError as error:
         print(f"{PLANNED}fail: {error}")
         raise
     for change in _changes(host.served(), wanted):
         print(f"{PLANNED}{change}")
-    if wanted != host.served() or told is not None:
+    if wanted != host.served() or serving is not None:
         raise VersionError("other adapters are served")
 
 

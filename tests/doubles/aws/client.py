@@ -82,13 +82,13 @@ class ApiError(CloudError):
     """The API answered with an error."""
 
     def __init__(self, service: str, method: str, doing: str, error: ClientError) -> None:
-        told = error.response["Error"]
-        self.code = str(told["Code"])
+        details = error.response["Error"]
+        self.code = str(details["Code"])
         status = error.response["ResponseMetadata"]["HTTPStatusCode"]
         operation = operation_of(method)
         super().__init__(
             f"{doing}: operation error {SERVICE_NAMES[service]}: {operation}, https response error "
-            f"StatusCode: {status}, RequestID: d0, api error {self.code}: {told.get('Message', '')}"
+            f"StatusCode: {status}, RequestID: d0, api error {self.code}: {details.get('Message', '')}"
         )
 
 

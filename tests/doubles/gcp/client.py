@@ -28,7 +28,7 @@ class Gcp:
 
     def insert(self, path: str, body: Body, noun: str) -> Body:
         """Make a resource. Raises CloudError with the words of the vendor's plugin."""
-        with told(f"Error creating {noun}", f"Error waiting for {noun.lower()} to create"):
+        with provider_errors(f"Error creating {noun}", f"Error waiting for {noun.lower()} to create"):
             return self.store.insert(path, body)
 
     def found(self, path: str) -> Body | None:
@@ -42,7 +42,7 @@ class Gcp:
 
     def change(self, path: str, verb: str, change: Callable[[Body], Any], noun: str) -> None:
         """Change a resource. Raises CloudError."""
-        with told(f"Error updating {noun}", f"Error updating {noun}"):
+        with provider_errors(f"Error updating {noun}", f"Error updating {noun}"):
             self.store.change(path, verb, change)
 
     def start(self, path: str) -> None:
@@ -53,18 +53,18 @@ class Gcp:
                 stock.check(self.store, path, body)
                 body["status"] = "RUNNING"
 
-        with told("Error starting instance", "Error waiting for starting instance"):
+        with provider_errors("Error starting instance", "Error waiting for starting instance"):
             self.store.change(path, "start", begin)
 
     def delete(self, path: str, noun: str) -> None:
         """Remove a resource and wait until it no longer exists; do nothing if it does not exist. Raises CloudError."""
-        with told(f"Error deleting {noun}", f"Error waiting for Deleting {noun}"):
+        with provider_errors(f"Error deleting {noun}", f"Error waiting for Deleting {noun}"):
             if self.found(path) is not None:
                 self.store.delete(path, waits=True)
 
 
 @contextmanager
-def told(at_once: str, later: str) -> Iterator[None]:
+def provider_errors(at_once: str, later: str) -> Iterator[None]:
     """Turn a refusal into the plugin's words: those of the call, or those of the operation that failed later."""
     try:
         yield

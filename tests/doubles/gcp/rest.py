@@ -43,7 +43,7 @@ class Rest:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._told = ""
+        self._stock_error = ""
         places = Places(store)
         project = r"projects/(?P<project>[^/:]+)"
         self._routes: list[tuple[str, re.Pattern[str], Handler]] = [
@@ -179,7 +179,7 @@ class Rest:
         except Refusal as refusal:
             if not refusal.late:
                 raise
-            self._told = refusal.message
+            self._stock_error = refusal.message
             return {"name": NO_STOCK, "status": "PENDING"}
         return {"name": "operation-1", "status": "PENDING"}
 
@@ -193,7 +193,7 @@ class Rest:
         return {"name": "operation-1", "status": "PENDING"}
 
     def _operation(self, *, name: str, **_given: Any) -> Any:
-        failures = {FAILED: "Internal error. Please try again.", NO_STOCK: self._told}
+        failures = {FAILED: "Internal error. Please try again.", NO_STOCK: self._stock_error}
         errors = [{"code": "INTERNAL_ERROR", "message": failures[name]}] if name in failures else []
         return {"name": name, "status": "DONE", "error": {"errors": errors}}
 

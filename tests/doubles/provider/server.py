@@ -91,8 +91,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer, Generic[Cloud]):
         failures = [(each.path, each.reason) for each in resource_schema(token).check(_without_name(kind, news))]
         failures += kind.check(news)
         if failures:
-            told = [provider_pb2.CheckFailure(property=path, reason=why) for path, why in failures]
-            return provider_pb2.CheckResponse(inputs=request.news, failures=told)
+            refusals = [provider_pb2.CheckFailure(property=path, reason=why) for path, why in failures]
+            return provider_pb2.CheckResponse(inputs=request.news, failures=refusals)
         return provider_pb2.CheckResponse(inputs=to_struct(autoname(kind.rules, request, news, olds)))
 
     def Diff(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
@@ -146,8 +146,10 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer, Generic[Cloud]):
             _abort(context, f"the double does not know the function {request.tok}; see tests/doubles/README.md")
         unknown = arguments.keys() - function_arguments(request.tok)
         if unknown:
-            told = [provider_pb2.CheckFailure(property=key, reason="the SDK knows no such argument") for key in unknown]
-            return provider_pb2.InvokeResponse(failures=told)
+            refusals = [
+                provider_pb2.CheckFailure(property=key, reason="the SDK knows no such argument") for key in unknown
+            ]
+            return provider_pb2.InvokeResponse(failures=refusals)
         with _reported(context):
             result = function.call(self._connected(context), arguments)
         return getattr(provider_pb2, "InvokeResponse")(**{"return": to_struct(result)})  # noqa: B009

@@ -14,17 +14,17 @@ def login_account(region: str) -> str:
     return str(call("sts", region, "get_caller_identity")["Account"])
 
 
-def settled_account(config: DeploymentConfig, previous: KnownPlacement | None) -> str:
+def account_of_stack(config: DeploymentConfig, previous: KnownPlacement | None) -> str:
     """Return the account that a stack is created in and stays in: the login's account.
 
     Raises ConfigError if the stack file names another account, UsageError for a login to another account.
     """
-    stands_in = previous.account if previous is not None else None
-    if stands_in is not None and config.account not in (None, stands_in):
-        what = f"the stack is in account {stands_in}, not in {config.account}"
+    own_account = previous.account if previous is not None else None
+    if own_account is not None and config.account not in (None, own_account):
+        what = f"the stack is in account {own_account}, not in {config.account}"
         raise ConfigError(what, where="account", hint="run `make down` first, or write that account")
     account = login_account(str(config.region))
-    _refuse_other(account, stands_in or config.account)
+    _refuse_other(account, own_account or config.account)
     return account
 
 

@@ -56,7 +56,8 @@ MISSING_CODES: dict[str, type[DeployError]] = {
 
 def client(service: str, region: str) -> Any:
     """Return a client. Its credentials come from the default chain of the AWS SDK."""
-    with told(), _SESSION_LOCK:  # also protects the cache: else each concurrent thread creates a client, 70 ms each
+    # The lock also protects the cache: else each concurrent thread creates a client, 70 ms each.
+    with readable_errors(), _SESSION_LOCK:
         return _client(service, region)
 
 
@@ -98,7 +99,7 @@ def _log_in(session: Any) -> None:
 
 
 @contextmanager
-def told(service: str = "") -> Iterator[None]:
+def readable_errors(service: str = "") -> Iterator[None]:
     """Turn errors of AWS into UsageError (credentials) or DeployError (all others)."""
     from botocore.exceptions import (
         BotoCoreError,
@@ -170,7 +171,7 @@ def call(service: str, region: str, method: str, **arguments: Any) -> Any:
 
     def ask() -> Any:
         asked = client(service, region)
-        with told(service):
+        with readable_errors(service):
             return answer_within(CALL_S, lambda: getattr(asked, method)(**arguments), where=f"AWS {service} {method}")
 
     return _in_region(region, ask)
@@ -182,7 +183,7 @@ def pages(service: str, region: str, method: str, key: str, **arguments: Any) ->
     def ask() -> list[Any]:
         asked = client(service, region)
         found: list[Any] = []
-        with told(service):
+        with readable_errors(service):
             where = f"AWS {service} {method}"
             if not asked.can_paginate(method):
                 return list(answer_within(CALL_S, lambda: getattr(asked, method)(**arguments), where=where)[key])

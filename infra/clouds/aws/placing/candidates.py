@@ -9,7 +9,7 @@ from datetime import datetime
 
 from catalog.machines import find_machine
 from core.errors import ConfigError
-from infra.clouds.aws.api.account import settled_account
+from infra.clouds.aws.api.account import account_of_stack
 from infra.clouds.aws.api.client import call
 from infra.clouds.aws.placing.images import image_name, resolve_image
 from infra.clouds.aws.placing.stock import offered, spot_prices, zones_of
@@ -56,7 +56,7 @@ def candidates(
     Raises ConfigError if there is none, UsageError for a login to another account than the stack's.
     """
     refuse_move(config, previous)
-    account = settled_account(config, previous)
+    account = account_of_stack(config, previous)
     region, types = str(config.region), (str(config.machine.type), *config.machine.fallbacks)
     tried, spanned, subnets = _zones(config, previous)
     everywhere = dict.fromkeys(types, tried)

@@ -74,8 +74,8 @@ def route_findings(config: DeploymentConfig) -> Iterator[Finding]:
         return
     routes = _routes(config)
     there = _subnets(config)
-    doors = [*network.ssh_cidrs, *network.client_cidrs, *([EVERYWHERE_V4] if network.clients_from_anywhere else [])]
-    wanted = [ipaddress.IPv4Network(each) for each in doors if ":" not in each]
+    networks = [*network.ssh_cidrs, *network.client_cidrs, *([EVERYWHERE_V4] if network.clients_from_anywhere else [])]
+    wanted = [ipaddress.IPv4Network(each) for each in networks if ":" not in each]
     for index, subnet in enumerate(network.subnets):
         if subnet in there and there[subnet]["VpcId"] == network.id:
             yield from _ways_out(f"network.subnets[{index}]", subnet, routes.get(subnet, routes.get("")), wanted)
@@ -85,11 +85,11 @@ def _ways_out(
     key: str, subnet: str, routes: Sequence[Route] | None, wanted: Sequence[ipaddress.IPv4Network]
 ) -> Iterator[Finding]:
     """Yield the faults of one subnet's routes: no route out, a broken one, or one that changes the sender."""
-    told: set[str] = set()
+    already_said: set[str] = set()
     for network in wanted:
         level, what, hint = verdict(route_to(network, routes or ()))
-        if level != "ok" and what not in told:
-            told.add(what)
+        if level != "ok" and what not in already_said:
+            already_said.add(what)
             yield Finding(level, key, f"{subnet} {what}", hint)
 
 

@@ -26,7 +26,7 @@ class FirewallArgs:
 
 
 @dataclass(frozen=True)
-class Door:
+class Opening:
     """One port that is open to one network."""
 
     name: str
@@ -55,16 +55,16 @@ class Firewall(pulumi.ComponentResource):
             # Groups of earlier releases have a name from Pulumi; another name would replace the group.
             opts=pulumi.ResourceOptions(parent=self, ignore_changes=["name"]),
         )
-        for door in doors(args):
+        for opening in openings(args):
             aws.vpc.SecurityGroupIngressRule(
-                f"{name}-{door.name}",
+                f"{name}-{opening.name}",
                 security_group_id=group.id,
-                description=door.name,
+                description=opening.name,
                 ip_protocol="tcp",
-                from_port=door.port,
-                to_port=door.port,
-                cidr_ipv4=None if door.is_ipv6 else door.cidr,
-                cidr_ipv6=door.cidr if door.is_ipv6 else None,
+                from_port=opening.port,
+                to_port=opening.port,
+                cidr_ipv4=None if opening.is_ipv6 else opening.cidr,
+                cidr_ipv6=opening.cidr if opening.is_ipv6 else None,
                 opts=mine,
             )
         aws.vpc.SecurityGroupEgressRule(
@@ -77,13 +77,13 @@ class Firewall(pulumi.ComponentResource):
         self.register_outputs({"group_id": group.id})
 
 
-def doors(args: FirewallArgs) -> Iterator[Door]:
+def openings(args: FirewallArgs) -> Iterator[Opening]:
     """Yield every open port. Names come from the network, so that a change of one does not replace the others."""
     for cidr in args.ssh_cidrs:
-        yield Door(f"ssh-{_slug(cidr)}", SSH_PORT, cidr)
+        yield Opening(f"ssh-{_slug(cidr)}", SSH_PORT, cidr)
     clients = (EVERYWHERE_V4, EVERYWHERE_V6) if args.clients_from_anywhere else args.client_cidrs
     for cidr in clients:
-        yield Door(f"clients-{_slug(cidr)}", args.gateway_port, cidr)
+        yield Opening(f"clients-{_slug(cidr)}", args.gateway_port, cidr)
 
 
 def _slug(cidr: str) -> str:

@@ -62,7 +62,7 @@ def compute(kind: str) -> Any:
     from google.cloud import compute_v1
 
     options = ClientOptions(api_endpoint=origin("compute"))
-    with told(kind):
+    with readable_errors(kind):
         return getattr(compute_v1, f"{kind}Client")(credentials=credentials(), client_options=options)
 
 
@@ -108,7 +108,7 @@ def _counted(kind: str, method: str, project: str | None, arguments: dict[str, A
 
 def _answer(call: Callable[[], Any], what: str, project: str | None = None) -> Any:
     """Return the answer of one call, within its time limit and with its errors in words."""
-    with told(what, project):
+    with readable_errors(what, project):
         return answer_within(CALL_S, call, where=f"GCP {what}")
 
 
@@ -171,7 +171,7 @@ def credentials() -> Any:
     """Return the login: Application Default Credentials."""
     import google.auth
 
-    with _LOCK, told("login"):
+    with _LOCK, readable_errors("login"):
         found, _project = google.auth.default(scopes=[SCOPE])
         return found
 
@@ -214,7 +214,7 @@ def refused(status: int, message: str, what: str, project: str | None = None) ->
 
 
 @contextmanager
-def told(what: str, project: str | None = None) -> Iterator[None]:
+def readable_errors(what: str, project: str | None = None) -> Iterator[None]:
     """Turn errors of Google's libraries into UsageError (credentials) or DeployError (all others)."""
     import requests
     from google.api_core.exceptions import GoogleAPICallError, GoogleAPIError

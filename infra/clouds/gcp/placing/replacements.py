@@ -71,13 +71,15 @@ def keeping_disks(places: list[Place], config: DeploymentConfig, placement: Know
 def replaced(config: DeploymentConfig, previous: Placement, first: Placement) -> list[str]:
     """Return the hosts that an `up` to the placement `first` replaces, each with the reason."""
     disks = data_disks(previous)
-    told = []
+    notices = []
     for zone, host in _own(previous, "Instances", "instances"):
         why = [*replaced_for(previous, first), *_unchangeable(config, host, previous, first)]
         if why:
             stay = all((disk.zone, disk.type) == (first.zone, disk_type(first.machine_type)) for disk in disks)
-            told.append(f"{host.name} in {zone} is replaced because of {', '.join(why)}; {STAYING if stay else BLANK}")
-    return told
+            notices.append(
+                f"{host.name} in {zone} is replaced because of {', '.join(why)}; {STAYING if stay else BLANK}"
+            )
+    return notices
 
 
 def own_instances(placement: Placement) -> list[tuple[str, Any]]:
@@ -119,8 +121,8 @@ def _unchangeable(config: DeploymentConfig, host: Any, previous: Placement, firs
 
 def _ends_at(host: Any) -> datetime | None:
     """Return when GCP ends an instance; None for never."""
-    told = host.scheduling.termination_time
-    return datetime.fromisoformat(told) if told else None
+    end = host.scheduling.termination_time
+    return datetime.fromisoformat(end) if end else None
 
 
 def _model(placement: Placement) -> tuple[str, str | None]:

@@ -24,7 +24,7 @@ def open_before_ours(project: str, network: str) -> Iterator[str]:
         if opens and rule.priority < priorities.DENY and not (rule.target_tags or rule.target_service_accounts):
             # Google's client has this name for IPProtocol.
             ports = _ports((str(each.I_p_protocol), each.ports) for each in rule.allowed)
-            yield _told(f"{rule.name} (priority {rule.priority})", ports, rule.source_ranges)
+            yield _sentence(f"{rule.name} (priority {rule.priority})", ports, rule.source_ranges)
     policies = [each for each in effective.firewall_policys if each.rules]
     order = _order(project, network) if policies else ""
     for policy in policies:
@@ -33,7 +33,7 @@ def open_before_ours(project: str, network: str) -> Iterator[str]:
         for rule in policy.rules:
             if _lets_in(rule):
                 ports = _ports((str(each.ip_protocol), each.ports) for each in rule.match.layer4_configs)
-                yield _told(f"{_name(policy)} (policy, {rule.priority})", ports, rule.match.src_ip_ranges)
+                yield _sentence(f"{_name(policy)} (policy, {rule.priority})", ports, rule.match.src_ip_ranges)
 
 
 def _order(project: str, network: str) -> str:
@@ -54,5 +54,5 @@ def _ports(openings: Any) -> str:
     return ", ".join(f"{protocol} {' '.join(ports) or ANY_PORT}" for protocol, ports in openings)
 
 
-def _told(name: str, ports: str, ranges: Any) -> str:
+def _sentence(name: str, ports: str, ranges: Any) -> str:
     return f"{name} lets in {ports} from {', '.join(ranges) or 'the sources that it names'}"

@@ -117,7 +117,7 @@ def _of_machine(machine: Machine, *, is_spot: bool) -> Counter[str]:
 
 
 def _fallbacks(
-    config: DeploymentConfig, limits: Mapping[str, Any], own: Counter[str], told: Counter[str]
+    config: DeploymentConfig, limits: Mapping[str, Any], own: Counter[str], stated: Counter[str]
 ) -> Iterator[Finding]:
     """Yield the fallbacks that the quotas do not allow: the search for stock would fail at such a fallback."""
     for index, name in enumerate(config.machine.fallbacks):
@@ -125,7 +125,7 @@ def _fallbacks(
         asked = wanted(machine, config) if machine is not None else Counter[str]()
         for metric, amount in asked.items():
             found = _compare(config, limits.get(metric), metric, amount, own[metric])
-            if found.level == "error" and told[metric] != amount:
+            if found.level == "error" and stated[metric] != amount:
                 about = f"machine.fallbacks[{index}] ({name}): {found.about}"
                 yield Finding("warning", about, found.what, f"leave it out, or {found.hint}")
 

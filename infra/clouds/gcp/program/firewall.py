@@ -33,7 +33,7 @@ class FirewallArgs:
 
 
 @dataclass(frozen=True)
-class Door:
+class Opening:
     """One port, open to networks of one IP version: GCP accepts no rule with both."""
 
     name: str
@@ -46,15 +46,15 @@ class Firewall(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: FirewallArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("llm-deploy:gcp:Firewall", name, None, opts)
-        for door in doors(args):
+        for opening in openings(args):
             gcp.compute.Firewall(
-                f"{name}-{door.name}",
-                name=f"{args.physical_name}-{door.name}",
+                f"{name}-{opening.name}",
+                name=f"{args.physical_name}-{opening.name}",
                 network=args.network_id,
                 direction="INGRESS",
-                source_ranges=list(door.cidrs),
+                source_ranges=list(opening.cidrs),
                 target_service_accounts=[args.account_email],
-                allows=[{"protocol": "tcp", "ports": [str(door.port)]}],
+                allows=[{"protocol": "tcp", "ports": [str(opening.port)]}],
                 priority=priorities.ALLOW,
                 opts=pulumi.ResourceOptions(parent=self),
             )
@@ -73,11 +73,11 @@ class Firewall(pulumi.ComponentResource):
         self.register_outputs({})
 
 
-def doors(args: FirewallArgs) -> Iterator[Door]:
+def openings(args: FirewallArgs) -> Iterator[Opening]:
     """Yield every open port."""
     clients = EVERYWHERE if args.clients_from_anywhere else args.client_cidrs
     for name, port, cidrs in (("ssh", SSH_PORT, args.ssh_cidrs), ("web", args.gateway_port, clients)):
         for version, is_ipv6 in (("v4", False), ("v6", True)):
             of_version = tuple(cidr for cidr in cidrs if (":" in cidr) == is_ipv6)
             if of_version:
-                yield Door(f"{name}-{version}", port, of_version)
+                yield Opening(f"{name}-{version}", port, of_version)

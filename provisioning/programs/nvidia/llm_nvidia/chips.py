@@ -25,11 +25,11 @@ RACK = (0x2941, 0x31C2, 0x31C3)
 
 def oldest(facts: Any) -> tuple[int, ...] | None:
     """Return the compute capability of the oldest GPU; None if neither a driver nor a device number gives it."""
-    told = [
+    known = [
         tuple(int(part) for part in each.split(".")) for each in facts.capabilities if each.replace(".", "").isdigit()
     ]
-    if told:
-        return min(told)
+    if known:
+        return min(known)
     if not facts.devices:
         return None
     first = min(facts.devices)

@@ -27,7 +27,7 @@ def main(plan: str, *rest: str) -> int:
             stale, unlisted = missing(wanted, store)
             return 1 if stale or unlisted else 0
         if "--all" in rest and "--look" in rest:
-            return told(left_out(wanted, store), planned=True)
+            return report(left_out(wanted, store), planned=True)
         os.umask(0o022)
         store.prepare()
         with (store.building / "lock").open("w") as lock:
@@ -37,13 +37,13 @@ def main(plan: str, *rest: str) -> int:
             elif left_out(wanted, store):
                 store.refuse({})
                 make(wanted, store)
-        return told(left_out(wanted, store)) if "--all" in rest else 0
+        return report(left_out(wanted, store)) if "--all" in rest else 0
     except (ModelError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 
 
-def told(problems: dict[str, str], *, planned: bool = False) -> int:
+def report(problems: dict[str, str], *, planned: bool = False) -> int:
     """Print which models could not be made, and why, each reason once; return the exit status."""
     reasons = "; ".join(dict.fromkeys(" ".join(problem.split()) for problem in problems.values()))
     if not reasons:

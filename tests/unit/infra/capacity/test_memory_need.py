@@ -127,18 +127,18 @@ def test_models_that_do_not_fit_are_known(serving: ServingSpec, machine_type: st
 
 
 def test_the_sum_is_printed_part_by_part() -> None:
-    told = str(need(ollama(registry("llama3.1:70b"), context=8192), machine("g6.xlarge")))
+    reported = str(need(ollama(registry("llama3.1:70b"), context=8192), machine("g6.xlarge")))
 
-    assert told == (
+    assert reported == (
         "39.1 GiB of weights + 2.5 GiB of KV cache + 0.8 GiB for the engine are 42.4 GiB, more than the 22.35 GiB of "
         "VRAM of g6.xlarge"
     )
 
 
 def test_unknown_parts_are_left_out_of_the_sum() -> None:
-    told = str(need_in_ram(ollama(registry("llama3:latest")), 1.0, "machine.memory_gib"))
+    reported = str(need_in_ram(ollama(registry("llama3:latest")), 1.0, "machine.memory_gib"))
 
-    assert told == "1.5 GiB for the system are 1.5 GiB, more than the 1 GiB of machine.memory_gib"
+    assert reported == "1.5 GiB for the system are 1.5 GiB, more than the 1 GiB of machine.memory_gib"
 
 
 def test_vllm_leaves_its_share_of_the_gpu_free() -> None:

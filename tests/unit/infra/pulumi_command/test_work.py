@@ -117,8 +117,8 @@ def test_no_capacity_names_make_up_and_the_note_says_so(held: Held, capsys: pyte
 
     assert up(held, status=255, error="InsufficientInstanceCapacity: no capacity") == 255
 
-    told = capsys.readouterr().err
-    assert f"no capacity for m6i.2xlarge in a; `make up STACK={STACK}` tries the file's other zones" in told
+    reported = capsys.readouterr().err
+    assert f"no capacity for m6i.2xlarge in a; `make up STACK={STACK}` tries the file's other zones" in reported
     noted = read_placement(STACK)
     assert noted is not None
     assert noted.holds_nothing

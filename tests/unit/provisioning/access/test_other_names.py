@@ -29,7 +29,7 @@ def endpoint(name: str, *hosts: str) -> Endpoint:
 
 
 @pytest.mark.parametrize(
-    ("hosts", "own_since_s", "told"),
+    ("hosts", "own_since_s", "announced"),
     [
         pytest.param(["203.0.113.9", "203.0.113.7"], None, True, id="one of its hosts"),
         pytest.param(["203.0.113.7"], 1, True, id="provisioned under this name before"),
@@ -38,14 +38,14 @@ def endpoint(name: str, *hosts: str) -> Endpoint:
     ],
 )
 def test_gateway_with_another_name_is_reported(
-    capsys: pytest.CaptureFixture[str], hosts: list[str], own_since_s: int | None, *, told: bool
+    capsys: pytest.CaptureFixture[str], hosts: list[str], own_since_s: int | None, *, announced: bool
 ) -> None:
     """Once a second name for a host replaced its API keys without a word, and clients got 401."""
     os.utime(write_endpoint(endpoint("other", *hosts)), (2, 2))
     if own_since_s is not None:
         os.utime(write_endpoint(endpoint("test", "203.0.113.7")), (own_since_s, own_since_s))
     mention_other_name(endpoint("test", "203.0.113.7"))
-    assert capsys.readouterr().err == (WARNING if told else "")
+    assert capsys.readouterr().err == (WARNING if announced else "")
 
 
 def test_unreadable_endpoint_is_ignored(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,7 @@ install\treinstreq\thalf-installed\tlibnvidia-compute-580:amd64\t580.159.04-1ubu
 install\tok\thalf-configured\tnvidia-dkms-580-open\t580.159.04-1ubuntu1
 deinstall\treinstreq\thalf-installed\tnano\t7.2
 install\tok\ttriggers-pending\tman-db\t2.11
-deinstall\tok\tconfig-files\told\t1
+deinstall\tok\tconfig-files\reported\t1
 unknown\tok\tnot-installed\tnever\t
 """
 

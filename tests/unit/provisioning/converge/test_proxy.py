@@ -140,5 +140,5 @@ REFUSED = {
 def test_an_invalid_proxy_is_refused(values: dict[str, Any], words: str) -> None:
     with pytest.raises(ValidationError) as caught:
         ProxySpec.model_validate(values)
-    told = str(caught.value.errors(include_url=False, include_input=False))
-    assert words in told or words in str(caught.value.errors()[0].get("ctx"))
+    reported = str(caught.value.errors(include_url=False, include_input=False))
+    assert words in reported or words in str(caught.value.errors()[0].get("ctx"))

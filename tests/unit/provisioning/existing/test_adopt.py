@@ -134,19 +134,19 @@ def test_reinstalled_host_is_adopted_by_its_new_fingerprint(monkeypatch: pytest.
 
 
 @pytest.mark.parametrize(
-    ("error", "told", "hint"),
+    ("error", "reported", "hint"),
     [
         (LoginError("there is no key to log in with"), UsageError, 'ARGS="--identity-file KEY"'),
         (OtherHostError("not the known one", hint="write AAAA"), HostError, "write AAAA; or run it again with ARGS="),
     ],
 )
 def test_ssh_errors_say_what_to_write_for_make(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: HostError, told: type[DeployError], hint: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: HostError, reported: type[DeployError], hint: str
 ) -> None:
     """Only for adopt: once the smoke test, which looks at hosts too, printed these hints."""
     monkeypatch.setattr(look_module, "connect", Mock(side_effect=error))
     monkeypatch.setattr(adopt_module, "trusted_keys", lambda *_: (HOST_KEY,))
-    with pytest.raises(told) as caught:
+    with pytest.raises(reported) as caught:
         adopt(AdoptOptions(login="root@gpu1", inventory=str(tmp_path / "gpu1.yaml")))
     assert hint in caught.value.hint
     with pytest.raises(type(error)) as caught:

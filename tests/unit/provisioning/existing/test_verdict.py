@@ -54,9 +54,9 @@ def test_a_host_that_can_be_provisioned_is_described(case: dict[str, Any]) -> No
     assert chosen.engine_port == case.get("engine_port", 8000)
     assert facts.gpu == (Gpu(**case["gpu"]) if "gpu" in case else None)
     assert "open_ports" not in case or list(kept_open(facts, SSH_PORT)) == case["open_ports"]
-    told = list(notes(facts, chosen))
-    assert len(told) == len(case["notes"]), told
-    assert all(any(words in note for note in told) for words in case["notes"]), told
+    reported = list(notes(facts, chosen))
+    assert len(reported) == len(case["notes"]), reported
+    assert all(any(words in note for note in reported) for words in case["notes"]), reported
 
 
 @pytest.mark.parametrize(

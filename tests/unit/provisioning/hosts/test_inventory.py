@@ -233,7 +233,7 @@ def stack_file(tmp_path: Path, state: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize(
-    ("noted", "now", "told"),
+    ("noted", "now", "reported"),
     [
         pytest.param(True, "max_queue: 32\n", True, id="edited"),
         pytest.param(True, "max_queue: 16\n", False, id="the same"),
@@ -242,7 +242,7 @@ def stack_file(tmp_path: Path, state: Path, monkeypatch: pytest.MonkeyPatch) -> 
     ],
 )
 def test_stack_file_edited_after_up_is_reported(
-    stack_file: Path, capsys: pytest.CaptureFixture[str], *, noted: bool, now: str, told: bool
+    stack_file: Path, capsys: pytest.CaptureFixture[str], *, noted: bool, now: str, reported: bool
 ) -> None:
     """Once an edit was ignored silently: all commands use the file as the last `up` read it."""
     if noted:
@@ -253,7 +253,7 @@ def test_stack_file_edited_after_up_is_reported(
         stack_file.unlink()
     mention_changed_file(Target(stack="test"))
     line = "! stacks/Pulumi.test.yaml was edited after the last `up`; `make up STACK=test` applies it\n"
-    assert capsys.readouterr().err == (line if told else "")
+    assert capsys.readouterr().err == (line if reported else "")
 
 
 def test_hosts_can_be_looked_at_with_a_wrong_manifest(stack_file: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -53,8 +53,8 @@ def test_a_bug_comes_after_the_results_of_the_others() -> None:
     assert seen == ["h1", "h2", "h3", "h4", "h5"]
 
 
-@pytest.mark.parametrize(("count", "told"), [(1, []), (3, ["h0"])], ids=["the only host", "one of three"])
-def test_error_is_reported_as_it_comes_unless_the_command_raises_it(count: int, told: list[str]) -> None:
+@pytest.mark.parametrize(("count", "reported"), [(1, []), (3, ["h0"])], ids=["the only host", "one of three"])
+def test_error_is_reported_as_it_comes_unless_the_command_raises_it(count: int, reported: list[str]) -> None:
     def work(host: HostRecord) -> str:
         if host.name == "h0":
             raise HostError("broken", where=host.name)
@@ -65,7 +65,7 @@ def test_error_is_reported_as_it_comes_unless_the_command_raises_it(count: int, 
     assert [host.name for host, _ in failures.sift(on_each(HOSTS[:count], work, at_once=1))] == ["h1", "h2"][
         : count - 1
     ]
-    assert said == told
+    assert said == reported
     with pytest.raises(HostError, match=r"h0: broken|1 of 3 hosts failed: h0; mend it"):
         failures.raise_any(hint="mend it")
 

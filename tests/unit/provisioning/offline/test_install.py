@@ -138,9 +138,9 @@ def test_needed_reboot_is_reported(
     monkeypatch.setattr(unpacked.installer, "read_packages", lambda _: None)
     (unpacked.folder / "agent.pyz").write_text(AGENT)
     assert unpacked.installer.run_agent({}, "apply", "one") == 1
-    told = capsys.readouterr()
-    assert "1 changed, 1 skipped" in told.out
-    assert told.err.endswith("one: driver 2 in use; reboot this host, then run the same command again\n")
+    reported = capsys.readouterr()
+    assert "1 changed, 1 skipped" in reported.out
+    assert reported.err.endswith("one: driver 2 in use; reboot this host, then run the same command again\n")
 
 
 def test_ctrl_c_is_left_to_the_agent_which_stops_where_that_is_safe(

@@ -116,12 +116,12 @@ def test_a_fetch_from_the_hub_becomes_the_folder_that_it_makes(tmp_path: Path, m
     unit = Unit(name="vllm.service", restart_on=(fetch.id,))
     with running_hub(HubDouble({"config.json": b"{}", "model.safetensors": b"weights"})) as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
-        tree, told = local([fetch, unit])
+        tree, reported = local([fetch, unit])
     assert isinstance(tree, Tree)
     assert (tree.path, tree.immutable) == (path, True)
     assert (tree.source / "model.safetensors").read_bytes() == b"weights"
-    assert isinstance(told, Unit)
-    assert told.restart_on == (tree.id,)
+    assert isinstance(reported, Unit)
+    assert reported.restart_on == (tree.id,)
 
 
 def test_a_fetch_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

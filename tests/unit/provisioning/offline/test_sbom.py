@@ -9,9 +9,9 @@ from provisioning.offline.sbom import TYPES, sbom
 SHA256 = "ab" * 32
 
 
-def component(kind: Kind, name: str, *places: str, **told: str) -> Component:
+def component(kind: Kind, name: str, *places: str, **reported: str) -> Component:
     parts = tuple(Part(place=place, source=Path("/x"), sha256=SHA256, size=1) for place in places)
-    return Component(kind=kind, name=name, version="1:2.6+deb12u1", parts=parts, **told)
+    return Component(kind=kind, name=name, version="1:2.6+deb12u1", parts=parts, **reported)
 
 
 COMPONENTS = [

@@ -361,21 +361,21 @@ def raising(error: Exception) -> Any:
     return raise_it
 
 
-@pytest.mark.parametrize(("ends", "told"), [(-1, True), (1, False), (None, False)])
-def test_ended_lifetime_is_reported_for_a_host_that_does_not_answer(ends: int | None, told: bool) -> None:
+@pytest.mark.parametrize(("ends", "announced"), [(-1, True), (1, False), (None, False)])
+def test_ended_lifetime_is_reported_for_a_host_that_does_not_answer(ends: int | None, announced: bool) -> None:
     ends_at = None if ends is None else NOW + timedelta(hours=ends)
 
     status = unseen(host(cloud="gcp", ends_at=ends_at), "one: no answer", now=NOW)
 
     assert screen(status).startswith("✗ one: no answer")
-    assert ("its lifetime ended at 2026-11-21 11:00 UTC: `make orphans CLOUD=gcp`" in screen(status)) is told
+    assert ("its lifetime ended at 2026-11-21 11:00 UTC: `make orphans CLOUD=gcp`" in screen(status)) is announced
 
 
 OFFICE = WeeklySchedule(days=("mon", "fri"), start="08:00", stop="20:00", time_zone="Asia/Seoul")
 
 
 @pytest.mark.parametrize(
-    ("now", "told"),
+    ("now", "announced"),
     [
         (
             "2026-11-20T21:00+09:00",
@@ -388,13 +388,13 @@ OFFICE = WeeklySchedule(days=("mon", "fri"), start="08:00", stop="20:00", time_z
         ),
     ],
 )
-def test_missed_start_differs_from_a_scheduled_stop(now: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missed_start_differs_from_a_scheduled_stop(now: str, announced: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once nothing reported a scheduled start that found no capacity."""
     config = load_stack("gcp-cpu")
     lifetime = config.lifetime.model_copy(update={"weekly": OFFICE})
     monkeypatch.setattr(expected_hours, "load_stack", lambda _stack: config.model_copy(update={"lifetime": lifetime}))
 
-    assert expected_hours.by_the_hours("prod", datetime.fromisoformat(now)) == told
+    assert expected_hours.by_the_hours("prod", datetime.fromisoformat(now)) == announced
 
 
 def test_only_weekly_hours_say_something_of_a_host_that_does_not_answer() -> None:

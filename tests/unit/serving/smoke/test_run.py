@@ -106,7 +106,7 @@ def test_engine_port_that_can_be_reached_is_a_failure(endpoint: Endpoint, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("names", "age_h", "told"),
+    ("names", "age_h", "reported"),
     [
         (("192.0.2.1",), 0, "not valid for 127.0.0.1"),
         ((ADDRESS,), 37, "provision renews it"),
@@ -114,7 +114,7 @@ def test_engine_port_that_can_be_reached_is_a_failure(endpoint: Endpoint, tmp_pa
     ],
 )
 def test_certificate_that_is_not_good_is_a_failure(
-    endpoint: Endpoint, tmp_path: Path, names: tuple[str, ...], age_h: int, told: str
+    endpoint: Endpoint, tmp_path: Path, names: tuple[str, ...], age_h: int, reported: str
 ) -> None:
     now = datetime.now(UTC) - timedelta(hours=age_h)
     server_certificate(tmp_path / "bad.pem", tmp_path / "ca", names, 2, now)
@@ -125,7 +125,7 @@ def test_certificate_that_is_not_good_is_a_failure(
         bad = endpoint.model_copy(update={"url": url, "ca": tmp_path / "ca" / CA_CERTIFICATE})
         assert smoke(bad) == 1
     checks = {check["name"]: check for check in result(tmp_path)["checks"]}
-    assert told in checks["certificate_valid"]["detail"]
+    assert reported in checks["certificate_valid"]["detail"]
     assert not checks["certificate_valid"]["ok"]
 
 
@@ -209,13 +209,13 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("arguments", "told"), WRONG_USAGE)
+@pytest.mark.parametrize(("arguments", "reported"), WRONG_USAGE)
 def test_wrong_endpoint_file_is_reported_with_exit_2(
-    arguments: Callable[[Path], list[str]], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    arguments: Callable[[Path], list[str]], reported: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(arguments(tmp_path)) == 2
     said = capsys.readouterr().err
-    assert told.removeprefix("hint: ") in said
+    assert reported.removeprefix("hint: ") in said
     assert "Traceback" not in said
 
 

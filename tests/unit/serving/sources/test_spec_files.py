@@ -90,10 +90,10 @@ def test_a_readable_key_and_a_missing_ca_are_reported(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "reported"),
     [(b"{{ messages }}", []), (b"\xff", ["cannot be read as text"]), (b"x" * 300_000, ["has more than 262144 bytes"])],
 )
-def test_a_chat_template_is_text_of_some_size(tmp_path: Path, content: bytes, told: list[str]) -> None:
+def test_a_chat_template_is_text_of_some_size(tmp_path: Path, content: bytes, reported: list[str]) -> None:
     (tmp_path / "own.jinja").write_bytes(content)
     spec = ServingSpec.model_validate(
         {
@@ -102,5 +102,5 @@ def test_a_chat_template_is_text_of_some_size(tmp_path: Path, content: bytes, to
         }
     )
     problems = list(files_of_serving(spec))
-    assert [problem.key for problem in problems] == ["vllm.chat_template"] * len(told)
-    assert all(words in problem.what for words, problem in zip(told, problems, strict=True))
+    assert [problem.key for problem in problems] == ["vllm.chat_template"] * len(reported)
+    assert all(words in problem.what for words, problem in zip(reported, problems, strict=True))

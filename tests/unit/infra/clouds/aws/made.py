@@ -11,7 +11,7 @@ from infra.contract.stack_placement import KnownPlacement
 REGION = "ap-northeast-2"
 MINE, OTHER = "0123abcd", "4567cdef"
 
-LEASE = KnownPlacement(
+PLACEMENT = KnownPlacement(
     id=MINE,
     region=REGION,
     began_at=datetime(2026, 11, 21, 12, tzinfo=UTC),

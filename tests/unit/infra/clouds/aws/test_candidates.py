@@ -156,8 +156,8 @@ def test_an_existing_stack_stays_whatever_the_cloud_answers(
 def test_only_other_zones_in_the_file_move_an_existing_stack(keep: list[str]) -> None:
     asked = config(zones=[A, C], storage={"keep_on_down": keep})
     if keep:
-        told = rf"zones: {A}, {C}: the data volume is in {B}, and storage.keep_on_down keeps it; add {B}; or remove"
-        with pytest.raises(ConfigError, match=told):
+        reported = rf"zones: {A}, {C}: the data volume is in {B}, and storage.keep_on_down keeps it; add {B}; or remove"
+        with pytest.raises(ConfigError, match=reported):
             candidates.candidates(asked, placement(zone=B), NOW)
     else:
         (first, *_rest) = candidates.candidates(asked, placement(zone=B), NOW)
@@ -222,8 +222,10 @@ def test_a_stack_keeps_its_subnets_when_they_may_not_be_looked_up(monkeypatch: p
 
 
 def test_a_type_that_the_zone_of_the_data_volume_lacks_is_refused() -> None:
-    told = r"machine.type: g6.xlarge: not offered in \S+b, where the data volume is; write zones: \[ap-northeast-2c\]"
-    with pytest.raises(ConfigError, match=told):
+    reported = (
+        r"machine.type: g6.xlarge: not offered in \S+b, where the data volume is; write zones: \[ap-northeast-2c\]"
+    )
+    with pytest.raises(ConfigError, match=reported):
         candidates.candidates(config("type: g6.xlarge", [B, C]), placement(zone=B), NOW)
 
 
@@ -241,7 +243,7 @@ def test_a_stack_belongs_to_the_account_of_its_first_login() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "changes", "error", "told"),
+    ("settings", "changes", "error", "reported"),
     [
         ({}, {"account": OTHER}, UsageError, f"belong to account {MINE}, but the stack is in {OTHER}; log in to"),
         ({"account": OTHER}, {"account": None}, UsageError, f"belong to account {MINE}, but the stack is in {OTHER}"),
@@ -250,9 +252,9 @@ def test_a_stack_belongs_to_the_account_of_its_first_login() -> None:
     ids=["of the placement", "of the file", "file against placement"],
 )
 def test_another_account_is_refused(
-    settings: dict[str, Any], changes: dict[str, Any], error: type[Exception], told: str
+    settings: dict[str, Any], changes: dict[str, Any], error: type[Exception], reported: str
 ) -> None:
-    with pytest.raises(error, match=told):
+    with pytest.raises(error, match=reported):
         candidates.candidates(config(**settings), placement(**changes), NOW)
 
 
@@ -319,7 +321,7 @@ VOLUME = "InsufficientVolumeCapacity: There is not enough capacity to fulfill yo
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reported"),
     [
         *(
             (ENDED.format(state, ",", f"Server.{reason}"), f"Server.{reason}: no")
@@ -355,5 +357,5 @@ VOLUME = "InsufficientVolumeCapacity: There is not enough capacity to fulfill yo
         ("something else", None),
     ],
 )
-def test_only_an_error_of_one_candidate_counts_as_out_of_stock(text: str, told: str | None) -> None:
-    assert candidates.out_of_stock(text) == told
+def test_only_an_error_of_one_candidate_counts_as_out_of_stock(text: str, reported: str | None) -> None:
+    assert candidates.out_of_stock(text) == reported

@@ -12,7 +12,7 @@ from infra.clouds.aws.host_starts import await_ends, wake
 from infra.clouds.aws.placing.candidates import out_of_stock
 from infra.clouds.host_states import START_S
 from infra.clouds.resources.kinds import END_S
-from tests.unit.infra.clouds.aws.made import LEASE
+from tests.unit.infra.clouds.aws.made import PLACEMENT
 
 BY_HAND = "Client.UserInitiatedShutdown: User initiated shutdown"
 NO_STOCK = "Server.InsufficientInstanceCapacity: Insufficient capacity to satisfy instance request"
@@ -54,7 +54,7 @@ def ec2(monkeypatch: pytest.MonkeyPatch) -> Ec2:
 
 
 def wake_it(ec2: Ec2) -> list[str]:
-    return wake(LEASE, clock=ec2.clock, sleep=ec2.sleep)
+    return wake(PLACEMENT, clock=ec2.clock, sleep=ec2.sleep)
 
 
 def test_a_start_is_done_when_the_host_runs(ec2: Ec2) -> None:
@@ -106,7 +106,7 @@ def test_a_host_that_is_about_to_end_is_waited_for(ec2: Ec2, state: str, after: 
     """The plugin took a host terminated in the console just before `up` for a running one, and changed nothing."""
     ec2.states = [(state, BY_HAND), (state, BY_HAND), (after, BY_HAND)]
 
-    await_ends(LEASE, clock=ec2.clock, sleep=ec2.sleep)
+    await_ends(PLACEMENT, clock=ec2.clock, sleep=ec2.sleep)
 
     assert ec2.states == [(after, BY_HAND)]
 
@@ -115,4 +115,4 @@ def test_a_host_that_does_not_end_is_named(ec2: Ec2) -> None:
     ec2.states = [("stopping", BY_HAND)]
 
     with pytest.raises(DeployError, match=f"i-1 is stopping after {END_S:.0f} s"):
-        await_ends(LEASE, clock=ec2.clock, sleep=ec2.sleep)
+        await_ends(PLACEMENT, clock=ec2.clock, sleep=ec2.sleep)

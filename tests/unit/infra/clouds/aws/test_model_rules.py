@@ -17,7 +17,7 @@ def model(service: str, operation: str) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("service", "operation", "params", "told"),
+    ("service", "operation", "params", "reported"),
     [
         pytest.param(
             "scheduler",
@@ -56,12 +56,12 @@ def model(service: str, operation: str) -> Any:
     ],
 )
 def test_a_request_that_breaks_the_model_is_refused(
-    service: str, operation: str, params: dict[str, Any], told: str
+    service: str, operation: str, params: dict[str, Any], reported: str
 ) -> None:
     with pytest.raises(ModelViolationError) as caught:
         refuse_violations(params, model(service, operation))
 
-    assert told in str(caught.value)
+    assert reported in str(caught.value)
 
 
 def test_a_request_that_follows_the_model_is_accepted() -> None:

@@ -25,9 +25,9 @@ from infra.clouds.resources.kinds import CloudResource
 from infra.contract.stack_placement import Placement
 from tests.doubles.aws.model_rules import refuse_violations
 from tests.unit.infra.clouds.aws.made import (
-    LEASE,
     MINE,
     OTHER,
+    PLACEMENT,
     REGION,
     an_image,
     client,
@@ -171,7 +171,7 @@ def refuse(monkeypatch: pytest.MonkeyPatch, method: str, code: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "code", "parts", "told"),
+    ("method", "code", "parts", "reported"),
     [
         pytest.param("list_buckets", "AccessDenied", (), None, id="without a bucket"),
         pytest.param("list_buckets", "AccessDenied", ("bucket",), "ask for s3:ListAllMyBuckets", id="with a bucket"),
@@ -183,15 +183,15 @@ def refuse(monkeypatch: pytest.MonkeyPatch, method: str, code: str) -> None:
     ],
 )
 def test_a_denied_list_counts_only_for_what_a_stack_may_have(
-    monkeypatch: pytest.MonkeyPatch, method: str, code: str, parts: tuple[str, ...] | None, told: str | None
+    monkeypatch: pytest.MonkeyPatch, method: str, code: str, parts: tuple[str, ...] | None, reported: str | None
 ) -> None:
     """A login that may not list buckets could never forget a stack, even one without a bucket."""
     refuse(monkeypatch, method, code)
 
-    lines = stack_resources.find(CLOUD, LEASE.model_copy(update={"parts": parts}))
+    lines = stack_resources.find(CLOUD, PLACEMENT.model_copy(update={"parts": parts}))
 
-    assert bool(lines) is (told is not None)
-    assert all(line.startswith("not known: ") and str(told) in line for line in lines)
+    assert bool(lines) is (reported is not None)
+    assert all(line.startswith("not known: ") and str(reported) in line for line in lines)
 
 
 LISTS = (
@@ -242,7 +242,7 @@ def test_a_root_disk_is_not_an_orphan_where_volumes_may_not_be_listed(monkeypatc
     orphan = client("ec2").allocate_address(Domain="vpc", TagSpecifications=tagged("elastic-ip", MINE))["AllocationId"]
     refuse(monkeypatch, "describe_volumes", "UnauthorizedOperation")
 
-    (removed,) = stack_resources.remove_orphans(CLOUD, LEASE, {host}, 60)
+    (removed,) = stack_resources.remove_orphans(CLOUD, PLACEMENT, {host}, 60)
 
     assert removed.startswith(f"address {orphan} ")
 
@@ -305,16 +305,16 @@ def test_resources_of_others_in_our_network_are_named_and_stay(monkeypatch: pyte
     with pytest.raises(DeployError, match="resources still exist") as caught:
         remove_resources(find_resources(REGION, MINE), clock=lambda: float(next(now)), sleep=lambda _s: None)
 
-    told = caught.value.detail
-    assert f"network {vpc}" in told
-    assert f"in it: security group {group} (theirs: of a colleague), made by account" in told
-    assert f"`aws ec2 delete-subnet --subnet-id {subnet}`" in told
-    assert f"network interface {interface['NetworkInterfaceId']} (ELB app/front/1)" in told
-    assert "delete the load balancer app/front/1" in told
-    assert f"`aws ec2 delete-vpc-endpoints --vpc-endpoint-ids {endpoint['VpcEndpointId']}`" in told
-    assert f"`aws ec2 delete-network-acl --network-acl-id {acl}`" in told
-    assert told.count("network ACL") == 1, "the network's own goes with it"
-    assert "GuardDuty" not in told
+    reported = caught.value.detail
+    assert f"network {vpc}" in reported
+    assert f"in it: security group {group} (theirs: of a colleague), made by account" in reported
+    assert f"`aws ec2 delete-subnet --subnet-id {subnet}`" in reported
+    assert f"network interface {interface['NetworkInterfaceId']} (ELB app/front/1)" in reported
+    assert "delete the load balancer app/front/1" in reported
+    assert f"`aws ec2 delete-vpc-endpoints --vpc-endpoint-ids {endpoint['VpcEndpointId']}`" in reported
+    assert f"`aws ec2 delete-network-acl --network-acl-id {acl}`" in reported
+    assert reported.count("network ACL") == 1, "the network's own goes with it"
+    assert "GuardDuty" not in reported
     assert group in [each["GroupId"] for each in ec2.describe_security_groups()["SecurityGroups"]]
 
 
@@ -545,15 +545,15 @@ def test_a_bucket_whose_tags_may_not_be_read_is_reported(monkeypatch: pytest.Mon
 def test_a_login_to_another_account_is_refused(ask: Callable[[Cloud, Placement], list[str]]) -> None:
     """AWS answers such a login with empty lists."""
     identity = volume(MINE)
-    mine = LEASE.model_copy(update={"account": "123456789012"})
+    mine = PLACEMENT.model_copy(update={"account": "123456789012"})
     assert (
         stack_resources.find(CLOUD, mine)
-        == stack_resources.find(CLOUD, LEASE)
+        == stack_resources.find(CLOUD, PLACEMENT)
         == [f"volume {identity} in {REGION}, 20 GiB (stack prod)"]
     )
 
     with pytest.raises(UsageError, match="belong to account 123456789012, but the stack is in 999999999999"):
-        ask(CLOUD, LEASE.model_copy(update={"account": "999999999999"}))
+        ask(CLOUD, PLACEMENT.model_copy(update={"account": "999999999999"}))
 
 
 def test_stopped_hosts_are_started_and_those_of_others_left_alone() -> None:
@@ -566,11 +566,11 @@ def test_stopped_hosts_are_started_and_those_of_others_left_alone() -> None:
     ids = [made["Instances"][0]["InstanceId"] for made in (mine, other)]
     ec2.stop_instances(InstanceIds=ids)
 
-    assert CLOUD.wake(LEASE) == ids[:1]
+    assert CLOUD.wake(PLACEMENT) == ids[:1]
 
     seen = [group["Instances"][0] for group in ec2.describe_instances(InstanceIds=ids)["Reservations"]]
     assert {each["InstanceId"]: each["State"]["Name"] for each in seen} == {ids[0]: "running", ids[1]: "stopped"}
-    assert CLOUD.wake(LEASE) == []
+    assert CLOUD.wake(PLACEMENT) == []
 
 
 def test_global_resources_are_searched_apart_from_regions(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,8 +80,8 @@ def test_only_t_types_have_credits(deployed: Deployed) -> None:
 def test_the_firewall_opens_two_ports_and_no_engine_port(deployed: Deployed) -> None:
     rules = deployed().of("aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule")
 
-    doors = {(each["fromPort"], each["toPort"], each.get("cidrIpv4") or each["cidrIpv6"]) for each in rules}
-    assert doors == {(22, 22, "198.18.0.7/32"), (443, 443, "198.18.0.0/24"), (443, 443, "2001:2::/48")}
+    opened = {(each["fromPort"], each["toPort"], each.get("cidrIpv4") or each["cidrIpv6"]) for each in rules}
+    assert opened == {(22, 22, "198.18.0.7/32"), (443, 443, "198.18.0.0/24"), (443, 443, "2001:2::/48")}
 
 
 def test_a_host_may_read_its_prefix_and_no_more(deployed: Deployed) -> None:

@@ -10,7 +10,7 @@ from infra.clouds.costs.stack_price import stack_price
 from infra.config import parse_deployment
 from infra.config.models.lifetime import WeeklySchedule
 from tests.engine.gcp_stacks import stack_value
-from tests.unit.infra.clouds.gcp.made import LEASE
+from tests.unit.infra.clouds.gcp.made import PLACEMENT
 
 OFFICE = {"days": ["mon", "tue", "wed", "thu", "fri"], "start": "08:00", "stop": "20:00", "time_zone": "Asia/Seoul"}
 NEW_YORK = {"start": "01:00", "stop": "02:30", "time_zone": "America/New_York"}
@@ -74,7 +74,7 @@ def test_a_host_outside_its_hours_runs_at_most_until_its_end_of_life() -> None:
     (line,) = odd_hours(config(OFFICE, ttl_hours=10), None, datetime.fromisoformat("2026-11-20T21:00+09:00"))
     assert "until Sat 2026-11-21 07:00 KST, 10 h" in line
 
-    old = LEASE.model_copy(update={"began_at": datetime.fromisoformat("2026-11-01T00:00+09:00")})
+    old = PLACEMENT.model_copy(update={"began_at": datetime.fromisoformat("2026-11-01T00:00+09:00")})
     (line,) = odd_hours(config(OFFICE, ttl_hours=10), old, datetime.fromisoformat("2026-11-20T21:00+09:00"))
     assert "10 h" in line, "its end of life has passed, so a new lifetime begins"
 

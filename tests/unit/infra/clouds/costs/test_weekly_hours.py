@@ -11,7 +11,7 @@ from infra.clouds.costs import weekly_hours
 from infra.clouds.gcp.placing.end_of_life import BEFORE_SLEEP, LATENESS, end_of_life
 from infra.config.models.lifetime import LifetimeSpec, WeeklySchedule
 from infra.contract.stack_placement import Placement
-from tests.unit.infra.clouds.gcp.made import LEASE
+from tests.unit.infra.clouds.gcp.made import PLACEMENT
 from tests.unit.infra.clouds.gcp.test_end_of_life import config
 
 Clock = dict[str, dict[str, list[datetime]]]
@@ -82,7 +82,7 @@ def schedules(zone: str, change: datetime) -> Iterator[WeeklySchedule]:
 
 
 def placement_of(began_at: datetime) -> Placement:
-    return LEASE.model_copy(update={"began_at": began_at})
+    return PLACEMENT.model_copy(update={"began_at": began_at})
 
 
 def is_awake(shown: Clock, spec: WeeklySchedule, placement: Placement, at: datetime) -> bool:

@@ -8,7 +8,7 @@ from tests.doubles.gcp.seed import PROJECT, UBUNTU_24
 MINE, OTHER = "0123abcd", "4567cdef"
 ZONE = "asia-northeast3-a"
 
-LEASE = KnownPlacement.model_validate(
+PLACEMENT = KnownPlacement.model_validate(
     {
         "id": MINE,
         "project": PROJECT,

@@ -28,8 +28,8 @@ def run(script: str, tmp_path: Path, *arguments: str) -> subprocess.CompletedPro
 def test_a_tag_is_read_by_a_key_that_gcp_accepts(tmp_path: Path, answer: str | None, status: int) -> None:
     """And with the header that the metadata server requires; a missing key is 404, for which curl exits 22."""
     curl = tmp_path / "curl"
-    told = f"echo {answer}" if answer else "exit 22"
-    curl.write_text(f'#!/bin/sh\necho "$@" >{tmp_path}/asked\n{told}\n')
+    reported = f"echo {answer}" if answer else "exit 22"
+    curl.write_text(f'#!/bin/sh\necho "$@" >{tmp_path}/asked\n{reported}\n')
     curl.chmod(0o755)
 
     done = run((BOOT / "instance-tag.sh").read_text(), tmp_path, TAG)

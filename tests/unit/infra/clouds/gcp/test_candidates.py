@@ -162,7 +162,7 @@ def test_a_stack_does_not_move_to_another_region(placement: KnownPlacement) -> N
 
 @pytest.mark.usefixtures("store")
 @pytest.mark.parametrize(
-    ("machine", "more", "told"),
+    ("machine", "more", "reported"),
     [
         pytest.param(
             "type: g2-standard-4", {"zones": [C]}, r"not offered in .*-c; g2-standard-4 is offered", id="type"
@@ -176,12 +176,14 @@ def test_a_stack_does_not_move_to_another_region(placement: KnownPlacement) -> N
         ),
     ],
 )
-def test_an_impossible_value_is_refused_with_the_possible_ones(machine: str, more: dict[str, Any], told: str) -> None:
+def test_an_impossible_value_is_refused_with_the_possible_ones(
+    machine: str, more: dict[str, Any], reported: str
+) -> None:
     value = stack_value(machine)
     network = value["network"] | more.pop("network", {})
     value |= more | {"network": network}
 
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=reported):
         candidates(parse_deployment(value, "a test"), None, NOW)
 
 
@@ -190,7 +192,7 @@ NO_TYPE = "Machine type with name 'x' does not exist in zone 'z'."
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reported"),
     [
         (f"Error waiting for instance to create: {ZONE_OUT}", f"Error waiting for instance to create: {ZONE_OUT}"),
         ("x\n  code: ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS\ny", "code: ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS"),
@@ -222,5 +224,5 @@ NO_TYPE = "Machine type with name 'x' does not exist in zone 'z'."
         ("something else", None),
     ],
 )
-def test_only_an_error_of_one_candidate_counts_as_out_of_stock(text: str, told: str | None) -> None:
-    assert out_of_stock(text) == told
+def test_only_an_error_of_one_candidate_counts_as_out_of_stock(text: str, reported: str | None) -> None:
+    assert out_of_stock(text) == reported

@@ -106,7 +106,7 @@ def test_a_change_of_type_without_stock_leaves_the_instance_stopped(gcp: Gcp) ->
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "reported"),
     [
         pytest.param(lambda i: i.update(scheduling={}), "do not support live migration", id="GPU that migrates"),
         pytest.param(
@@ -166,18 +166,18 @@ def test_a_change_of_type_without_stock_leaves_the_instance_stopped(gcp: Gcp) ->
         pytest.param(lambda i: i.update(metadata={"user-data": "x" * 300_000}), "too long", id="metadata"),
     ],
 )
-def test_what_the_api_refuses_is_refused(gcp: Gcp, change: Change, told: str) -> None:
+def test_what_the_api_refuses_is_refused(gcp: Gcp, change: Change, reported: str) -> None:
     inputs = copy.deepcopy(GOOD)
     change(inputs)
 
     with pytest.raises(CloudError, match="Error creating instance: googleapi: Error") as caught:
         Instance().create(gcp, inputs)
 
-    assert told in str(caught.value)
+    assert reported in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "reported"),
     [
         pytest.param({"out_of_stock": [{"zone": ZONE}]}, "does not have enough resources available", id="stock"),
         pytest.param(
@@ -186,13 +186,15 @@ def test_what_the_api_refuses_is_refused(gcp: Gcp, change: Change, told: str) ->
         pytest.param({"quotas": {"GPUS_ALL_REGIONS": 0}}, "Limit: 0.0 globally", id="quota of the project"),
     ],
 )
-def test_an_error_of_the_operation_is_reported_after_the_call(gcp: Gcp, settings: dict[str, Any], told: str) -> None:
+def test_an_error_of_the_operation_is_reported_after_the_call(
+    gcp: Gcp, settings: dict[str, Any], reported: str
+) -> None:
     gcp.store.settings = Settings(**settings)
 
     with pytest.raises(CloudError, match="Error waiting for instance to create: ") as caught:
         Instance().create(gcp, GOOD)
 
-    assert told in str(caught.value)
+    assert reported in str(caught.value)
     assert gcp.store.of("instances") == {}
 
 

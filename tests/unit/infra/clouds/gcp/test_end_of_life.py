@@ -12,7 +12,7 @@ from infra.clouds.gcp.placing.end_of_life import end_of_life, powers_off_at, ref
 from infra.config import parse_deployment
 from infra.contract.stack_placement import KnownPlacement
 from tests.engine.gcp_stacks import stack_value
-from tests.unit.infra.clouds.gcp.made import LEASE
+from tests.unit.infra.clouds.gcp.made import PLACEMENT
 
 OFFICE = {"days": ["mon", "tue", "wed", "thu", "fri"], "start": "08:00", "stop": "20:00", "time_zone": "Asia/Seoul"}
 BERLIN = {"days": ["sat", "sun"], "start": "01:00", "stop": "04:00", "time_zone": "Europe/Berlin"}
@@ -26,7 +26,7 @@ def config(ttl_hours: float, weekly: dict[str, Any] | None) -> Any:
 
 
 def placement(began_at: str) -> KnownPlacement:
-    return LEASE.model_copy(update={"began_at": datetime.fromisoformat(began_at)})
+    return PLACEMENT.model_copy(update={"began_at": datetime.fromisoformat(began_at)})
 
 
 @pytest.mark.parametrize(
@@ -64,8 +64,10 @@ def test_a_host_ends_while_it_runs(weekly: Any, began_at: str, ttl_hours: float,
 )
 def test_no_host_is_made_shortly_before_its_last_stop(begun: str, refused: bool) -> None:
     """It ended while it was provisioned, or was never deleted: GCP deletes only running hosts."""
-    told = r"lifetime: GCP would delete the hosts at 2026-11-20 10:55 UTC, shortly before their last weekly stop; raise"
-    with pytest.raises(ConfigError, match=told) if refused else nullcontext():
+    reported = (
+        r"lifetime: GCP would delete the hosts at 2026-11-20 10:55 UTC, shortly before their last weekly stop; raise"
+    )
+    with pytest.raises(ConfigError, match=reported) if refused else nullcontext():
         refuse_short_life(config(24, OFFICE), placement(begun), datetime.fromisoformat(begun))
 
 

@@ -8,7 +8,7 @@ from infra.clouds.gcp.placing.candidates import out_of_stock
 from infra.clouds.resources.kinds import END_S
 from tests.doubles.gcp.client import Gcp
 from tests.doubles.gcp.settings import Settings
-from tests.unit.infra.clouds.gcp.made import LEASE, MINE, OTHER, ZONE, make_stack
+from tests.unit.infra.clouds.gcp.made import MINE, OTHER, PLACEMENT, ZONE, make_stack
 
 
 @pytest.fixture
@@ -25,9 +25,9 @@ def statuses(gcp: Gcp) -> dict[str, str]:
 
 def test_a_host_that_missed_its_start_is_started(stopped: Gcp) -> None:
     """With weekly hours the engine does not start hosts: one without stock in the morning stayed off."""
-    assert wake(LEASE) == [f"llm-prod-{MINE}-1"]
+    assert wake(PLACEMENT) == [f"llm-prod-{MINE}-1"]
     assert statuses(stopped) == {f"llm-prod-{MINE}-1": "RUNNING", f"llm-prod-{OTHER}-1": "TERMINATED"}
-    assert wake(LEASE) == []
+    assert wake(PLACEMENT) == []
 
 
 def test_a_start_without_stock_is_reported_as_such(stopped: Gcp) -> None:
@@ -35,7 +35,7 @@ def test_a_start_without_stock_is_reported_as_such(stopped: Gcp) -> None:
     stopped.store.settings = Settings(out_of_stock=[{"zone": ZONE}])
 
     with pytest.raises(DeployError) as refused:
-        wake(LEASE)
+        wake(PLACEMENT)
 
     assert out_of_stock(str(refused.value))
 
@@ -45,7 +45,7 @@ def test_a_host_that_was_suspended_is_resumed(stopped: Gcp) -> None:
     for body in stopped.store.of("instances").values():
         body["status"] = "SUSPENDED"
 
-    assert wake(LEASE) == [f"llm-prod-{MINE}-1"]
+    assert wake(PLACEMENT) == [f"llm-prod-{MINE}-1"]
     assert statuses(stopped)[f"llm-prod-{MINE}-1"] == "RUNNING"
 
 
@@ -61,7 +61,7 @@ def test_a_host_that_is_about_to_end_is_waited_for(gcp: Gcp, status: str) -> Non
         if now_s[0] > END_S / 2:
             gcp.store.resources[path]["status"] = "TERMINATED"
 
-    await_ends(LEASE, clock=lambda: now_s[0], sleep=sleep)
+    await_ends(PLACEMENT, clock=lambda: now_s[0], sleep=sleep)
     assert now_s[0] > END_S / 2
 
 
@@ -73,4 +73,4 @@ def test_a_host_that_does_not_end_is_named(gcp: Gcp) -> None:
         now_s[0] += seconds * 50  # each look calls the simulated cloud
 
     with pytest.raises(DeployError, match=f"llm-prod-{MINE}-1 is STOPPING after {END_S:.0f} s"):
-        await_ends(LEASE, clock=lambda: now_s[0], sleep=sleep)
+        await_ends(PLACEMENT, clock=lambda: now_s[0], sleep=sleep)

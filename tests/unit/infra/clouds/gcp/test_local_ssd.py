@@ -5,9 +5,9 @@ import pytest
 from core.errors import ConfigError
 from infra.clouds.gcp.placing.local_ssd import without_stops
 from tests.doubles.gcp.client import Gcp
-from tests.unit.infra.clouds.gcp.made import LEASE, MINE, ZONE, make_stack
+from tests.unit.infra.clouds.gcp.made import MINE, PLACEMENT, ZONE, make_stack
 
-ULTRA = LEASE.model_copy(update={"machine_type": "a2-ultragpu-1g"})
+ULTRA = PLACEMENT.model_copy(update={"machine_type": "a2-ultragpu-1g"})
 
 
 def test_a_type_that_would_stop_the_host_is_not_a_fallback(gcp: Gcp) -> None:
@@ -32,4 +32,4 @@ def test_a_stack_without_its_host_accepts_any_type() -> None:
 
 @pytest.mark.usefixtures("gcp")
 def test_other_types_change_in_place() -> None:
-    assert without_stops([(ZONE, "e2-standard-8")], LEASE) == [(ZONE, "e2-standard-8")]
+    assert without_stops([(ZONE, "e2-standard-8")], PLACEMENT) == [(ZONE, "e2-standard-8")]

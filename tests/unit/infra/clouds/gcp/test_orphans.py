@@ -18,7 +18,7 @@ from tests.doubles.gcp.client import Gcp
 from tests.doubles.gcp.seed import PROJECT
 from tests.doubles.gcp.settings import Settings
 from tests.engine.gcp_stacks import stack_text
-from tests.unit.infra.clouds.gcp.made import LEASE, MINE, OTHER, ZONE, make_disk, make_stack
+from tests.unit.infra.clouds.gcp.made import MINE, OTHER, PLACEMENT, ZONE, make_disk, make_stack
 
 
 def no_sleep(_seconds: float) -> None:
@@ -53,8 +53,8 @@ def test_resources_name_their_stack_and_owner(gcp: Gcp) -> None:
 
     assert (resource.id, resource.placement_id, resource.stack, resource.keep) == (path, MINE, "prod", True)
     assert str(resource) == f"disk {path} in {ZONE}, 20 GiB (stack prod)"
-    assert find(CLOUD, LEASE) == []
-    (line,) = kept(CLOUD, LEASE)
+    assert find(CLOUD, PLACEMENT) == []
+    (line,) = kept(CLOUD, PLACEMENT)
     assert line.endswith("$2.60 a month")
 
 
@@ -109,10 +109,10 @@ def test_a_resource_in_the_state_is_not_an_orphan(gcp: Gcp) -> None:
     known = {resource.id for resource in find_resources(PROJECT, MINE) if resource.kind != "disk"}
     data = f"{instance.replace('/instances/', '/disks/')}-data"
 
-    assert remove_orphans(CLOUD, LEASE, known | {data}, 60) == []
+    assert remove_orphans(CLOUD, PLACEMENT, known | {data}, 60) == []
     assert instance in gcp.store.resources
     door = f"projects/{PROJECT}/global/firewalls/llm-prod-{MINE}-ssh-v4"
-    (removed,) = remove_orphans(CLOUD, LEASE, (known | {data}) - {door}, 60)
+    (removed,) = remove_orphans(CLOUD, PLACEMENT, (known | {data}) - {door}, 60)
     assert removed.startswith("firewall rule")
 
 
@@ -173,18 +173,18 @@ def data_disk(gcp: Gcp) -> str:
 
 
 @pytest.mark.parametrize(
-    ("parts", "told"),
+    ("parts", "reported"),
     [((), False), (("budget",), True), (None, True)],
     ids=["without a budget", "with a budget", "not recorded"],
 )
 def test_a_denied_list_counts_only_for_what_a_stack_may_have(
-    gcp: Gcp, parts: tuple[str, ...] | None, told: bool
+    gcp: Gcp, parts: tuple[str, ...] | None, reported: bool
 ) -> None:
     gcp.store.settings = Settings(denied=["/billingInfo"])
 
-    lines = find(CLOUD, LEASE.model_copy(update={"parts": parts}))
+    lines = find(CLOUD, PLACEMENT.model_copy(update={"parts": parts}))
 
-    assert bool(lines) is told
+    assert bool(lines) is reported
     assert all(line.startswith("not known: budget in ") for line in lines)
 
 
@@ -199,8 +199,10 @@ def test_resources_of_others_in_our_network_are_named_and_stay(gcp: Gcp) -> None
     with pytest.raises(DeployError, match="resources still exist") as caught:
         remove_resources(find_resources(PROJECT, MINE), clock=lambda: float(next(now)), sleep=no_sleep)
 
-    told = "in it: firewall rule gke-front-1 (made by GKE); `gcloud compute firewall-rules delete gke-front-1 --project"
-    assert told in caught.value.detail
+    reported = (
+        "in it: firewall rule gke-front-1 (made by GKE); `gcloud compute firewall-rules delete gke-front-1 --project"
+    )
+    assert reported in caught.value.detail
     assert rule in gcp.store.resources
 
 

@@ -143,8 +143,8 @@ def test_the_firewall_opens_two_ports_by_ip_version_for_the_stack_s_account(depl
     rules = deployed().of("gcp:compute/firewall:Firewall")
 
     opening = [each for each in rules if "allows" in each]
-    doors = {(each["allows"][0]["ports"][0], *each["sourceRanges"]) for each in opening}
-    assert doors == {("22", "198.18.0.7/32"), ("443", "198.18.0.0/24"), ("443", "2001:2::/48")}
+    opened = {(each["allows"][0]["ports"][0], *each["sourceRanges"]) for each in opening}
+    assert opened == {("22", "198.18.0.7/32"), ("443", "198.18.0.0/24"), ("443", "2001:2::/48")}
     assert {each["targetServiceAccounts"][0] for each in rules} == {"prod-email"}
 
 

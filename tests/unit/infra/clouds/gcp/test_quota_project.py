@@ -31,10 +31,10 @@ def with_budget() -> Any:
 @pytest.mark.usefixtures("personal_login")
 def test_preflight_passes_with_a_personal_login() -> None:
     """Its 403, `requires a quota project`, was read as a wrong project id, and the other checks did not run."""
-    told = {(each.about, each.level) for each in findings(with_budget(), "prod", None)}
+    reported = {(each.about, each.level) for each in findings(with_budget(), "prod", None)}
 
-    assert "error" not in {level for _about, level in told}
-    assert {("project", "ok"), ("lifetime.weekly", "ok"), ("lifetime.budget", "ok")} <= told
+    assert "error" not in {level for _about, level in reported}
+    assert {("project", "ok"), ("lifetime.weekly", "ok"), ("lifetime.budget", "ok")} <= reported
 
 
 def test_a_login_that_may_not_use_the_project_is_refused(personal_login: Store) -> None:

@@ -11,7 +11,7 @@ from infra.config import DeploymentConfig, parse_deployment
 from infra.contract.stack_placement import Placement, Progress
 from tests.doubles.gcp.client import Gcp
 from tests.engine.gcp_stacks import B, stack_value
-from tests.unit.infra.clouds.gcp.made import LEASE, MINE, ZONE, make_disk, make_stack
+from tests.unit.infra.clouds.gcp.made import MINE, PLACEMENT, ZONE, make_disk, make_stack
 
 G2, A3 = (ZONE, "g2-standard-4"), (ZONE, "a3-highgpu-8g")
 E2 = "type: e2-standard-4"
@@ -28,7 +28,7 @@ def test_a_machine_that_needs_other_disks_is_refused(gcp: Gcp) -> None:
     make_disk(gcp, MINE)
 
     with pytest.raises(ConfigError) as refused:
-        keeping_disks([A3], config(), LEASE)
+        keeping_disks([A3], config(), PLACEMENT)
 
     assert str(refused.value) == (
         f"machine.type: a3-highgpu-8g needs hyperdisk-balanced, but llm-prod-{MINE}-1-data is pd-balanced and cannot"
@@ -49,11 +49,11 @@ def test_candidates_that_accept_the_disks_are_kept(
 ) -> None:
     make_disk(gcp, MINE)
 
-    assert keeping_disks([A3, G2, (B, A3[1])], config(machine), LEASE.model_copy(update=placement)) == places
+    assert keeping_disks([A3, G2, (B, A3[1])], config(machine), PLACEMENT.model_copy(update=placement)) == places
 
 
 @pytest.mark.parametrize(
-    ("machine", "more", "first", "told"),
+    ("machine", "more", "first", "announced"),
     [
         pytest.param(E2, {}, {}, None, id="nothing"),
         pytest.param("type: e2-standard-8", {}, {"machine_type": "e2-standard-8"}, None, id="within a family"),
@@ -71,18 +71,18 @@ def test_candidates_that_accept_the_disks_are_kept(
     ],
 )  # fmt: skip
 def test_a_replacement_of_hosts_is_reported(
-    gcp: Gcp, machine: str, more: dict[str, Any], first: dict[str, Any], told: str | None
+    gcp: Gcp, machine: str, more: dict[str, Any], first: dict[str, Any], announced: str | None
 ) -> None:
-    ends_at = LEASE.ends_at(8).isoformat()
+    ends_at = PLACEMENT.ends_at(8).isoformat()
     gcp.store.resources[make_stack(gcp, MINE)]["scheduling"] = {"terminationTime": ends_at}
 
-    seen = replaced(config(machine, **more), LEASE, LEASE.model_copy(update=first))
+    seen = replaced(config(machine, **more), PLACEMENT, PLACEMENT.model_copy(update=first))
 
-    assert seen == ([f"llm-prod-{MINE}-1 in {ZONE} is replaced because of {told}"] if told else [])
+    assert seen == ([f"llm-prod-{MINE}-1 in {ZONE} is replaced because of {announced}"] if announced else [])
 
 
 @pytest.mark.parametrize(
-    ("told", "keeps"),
+    ("announced", "keeps"),
     [
         ("2026-11-21T20:00:00Z", True),
         ("2026-11-21T12:00:00.000-08:00", True),  # the same time in GCP's own notation
@@ -90,22 +90,22 @@ def test_a_replacement_of_hosts_is_reported(
         ("", False),
     ],
 )
-def test_an_end_of_life_is_the_same_in_every_notation(gcp: Gcp, told: str, keeps: bool) -> None:
+def test_an_end_of_life_is_the_same_in_every_notation(gcp: Gcp, announced: str, keeps: bool) -> None:
     """The plugin compares text: with GCP's notation of the end, every `up` replaced the host."""
-    gcp.store.resources[make_stack(gcp, MINE)]["scheduling"] = {"terminationTime": told}
+    gcp.store.resources[make_stack(gcp, MINE)]["scheduling"] = {"terminationTime": announced}
 
-    assert keeps_end(config(), LEASE, LEASE) is keeps
-    assert (replaced(config(), LEASE, LEASE) == []) is keeps
+    assert keeps_end(config(), PLACEMENT, PLACEMENT) is keeps
+    assert (replaced(config(), PLACEMENT, PLACEMENT) == []) is keeps
 
 
 def test_a_stack_without_hosts_keeps_no_end(gcp: Gcp) -> None:
     make_disk(gcp, MINE)
 
-    assert not keeps_end(config(), LEASE, LEASE)
+    assert not keeps_end(config(), PLACEMENT, PLACEMENT)
 
 
 def test_a_new_lifetime_without_hosts_is_not_a_replacement(gcp: Gcp) -> None:
     make_disk(gcp, MINE)
-    later: Placement = LEASE.model_copy(update={"began_at": LEASE.began_at + timedelta(days=9)})
+    later: Placement = PLACEMENT.model_copy(update={"began_at": PLACEMENT.began_at + timedelta(days=9)})
 
-    assert replaced(config(), LEASE, later) == []
+    assert replaced(config(), PLACEMENT, later) == []

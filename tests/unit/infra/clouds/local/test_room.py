@@ -7,7 +7,7 @@ from infra.config.models.machine import MachineSpec
 
 
 @pytest.mark.parametrize(
-    ("machine", "told"),
+    ("machine", "reported"),
     [
         pytest.param({"memory_gib": 23.4, "cpus": 2}, [], id="all of it"),
         pytest.param({"memory_gib": 11, "cpus": 2, "count": 2}, [], id="half of it, twice"),
@@ -28,13 +28,15 @@ from infra.config.models.machine import MachineSpec
         ),
     ],
 )
-def test_more_than_this_computer_has_is_refused_with_the_numbers(machine: dict[str, float], told: list[str]) -> None:
+def test_more_than_this_computer_has_is_refused_with_the_numbers(
+    machine: dict[str, float], reported: list[str]
+) -> None:
     """600 GiB and 64 processors once passed preview, preflight and up on a small computer."""
     spec = MachineSpec.model_validate(machine)
 
     found = more_than_there_is(spec, memory_gib=23.44, cpus=2)
 
-    assert [f"{each.key}: {each.what}; {each.hint}" for each in found] == told
+    assert [f"{each.key}: {each.what}; {each.hint}" for each in found] == reported
 
 
 def test_this_computer_has_memory() -> None:

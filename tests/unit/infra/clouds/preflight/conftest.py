@@ -26,8 +26,8 @@ def look(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., list[
         placement: KnownPlacement | None = None,
         **values: Any,
     ) -> list[Finding]:
-        told, limits = GOOD | (answers or {}), QUOTAS | (quotas or {})
-        monkeypatch.setattr(client, "client", lambda *which: canned_aws.CannedAws(told, limits, *which))
+        reported, limits = GOOD | (answers or {}), QUOTAS | (quotas or {})
+        monkeypatch.setattr(client, "client", lambda *which: canned_aws.CannedAws(reported, limits, *which))
         return findings(config(machine, **values), "prod", placement)
 
     return run

@@ -65,25 +65,25 @@ def test_a_key_without_its_public_half_is_reported(look: Look, tmp_path: Path) -
     private.write_text("a key")
     private.chmod(0o600)
 
-    (told,) = wrong(look(machine=f"type: g5.xlarge, identity_file: {private}"))
+    (announced,) = wrong(look(machine=f"type: g5.xlarge, identity_file: {private}"))
 
-    assert told == f"machine.identity_file: {private}.pub: cannot be read; " + (
+    assert announced == f"machine.identity_file: {private}.pub: cannot be read; " + (
         f"make it with `ssh-keygen -y -f {private} > {private}.pub`"
     )
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "announced"),
     [
         ({"account": "999999999999"}, "login: arn:aws:iam::123456789012:user/kim is not in account 999999999999"),
         ({"region": "us-east-1"}, "region: the stack is in us-east-1, not in ap-northeast-2"),
     ],
     ids=["account", "region"],
 )
-def test_a_stack_stays_in_its_account_and_region(look: Look, changes: dict[str, str], told: str) -> None:
+def test_a_stack_stays_in_its_account_and_region(look: Look, changes: dict[str, str], announced: str) -> None:
     (line,) = wrong(look(placement=placement(**changes)))
 
-    assert line.startswith(told)
+    assert line.startswith(announced)
 
 
 def test_all_problems_are_reported_at_once(look: Look) -> None:

@@ -24,7 +24,7 @@ def policy(**changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "reported"),
     [
         pytest.param(key(), "", id="usable"),
         pytest.param(key(KeyState="PendingDeletion"), f"{KEY} is in state PendingDeletion", id="about to be deleted"),
@@ -35,10 +35,12 @@ def policy(**changes: Any) -> dict[str, Any]:
         pytest.param(refused("NotFoundException", "DescribeKey"), f"{KEY} does not exist", id="gone"),
     ],
 )
-def test_a_key_that_cannot_encrypt_is_reported(look: Look, answer: Any, told: str) -> None:
+def test_a_key_that_cannot_encrypt_is_reported(look: Look, answer: Any, reported: str) -> None:
     lines = wrong(look({"describe_key": answer}, storage={"kms_key": KEY}))
 
-    assert [each.removeprefix("storage.kms_key: ")[: len(told)] for each in lines] == ([told] if told else [])
+    assert [each.removeprefix("storage.kms_key: ")[: len(reported)] for each in lines] == (
+        [reported] if reported else []
+    )
 
 
 def test_a_customer_s_default_key_is_checked_too(look: Look) -> None:
@@ -51,7 +53,7 @@ def test_a_customer_s_default_key_is_checked_too(look: Look) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "reported"),
     [
         pytest.param({"Policy": json.dumps(policy())}, [], id="left to IAM"),
         pytest.param(
@@ -73,11 +75,11 @@ def test_a_customer_s_default_key_is_checked_too(look: Look) -> None:
         ),
     ],
 )
-def test_a_key_that_prevents_scheduled_starts_is_reported(look: Look, answer: Any, told: list[str]) -> None:
+def test_a_key_that_prevents_scheduled_starts_is_reported(look: Look, answer: Any, reported: list[str]) -> None:
     found = look({"describe_key": key(), "get_key_policy": answer}, storage={"kms_key": KEY}, lifetime=WEEKLY)
 
     of_the_key = [each for each in wrong(found, "warning") if KEY in each]  # others depend on the time
-    assert (wrong(found), of_the_key) == ([], told)
+    assert (wrong(found), of_the_key) == ([], reported)
 
 
 @pytest.mark.parametrize(

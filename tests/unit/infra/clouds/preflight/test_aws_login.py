@@ -23,7 +23,7 @@ from tests.unit.infra.clouds.preflight.canned_aws import GOOD, InRegion, Look, r
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "announced"),
     [
         pytest.param(NoCredentialsError(), "AWS credentials: none found; log in, e.g. `aws sso login`", id="none"),
         pytest.param(refused("ExpiredToken"), "AWS credentials: have expired; log in", id="expired"),
@@ -62,14 +62,14 @@ from tests.unit.infra.clouds.preflight.canned_aws import GOOD, InRegion, Look, r
         ),
     ],
 )
-def test_without_a_login_nothing_else_is_checked(look: Look, answer: Exception, told: str) -> None:
-    with pytest.raises(UsageError, match=re.escape(told)):
+def test_without_a_login_nothing_else_is_checked(look: Look, answer: Exception, announced: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(announced)):
         look({"get_caller_identity": answer})
 
 
 @pytest.mark.parametrize("code", ["AuthFailure", "InvalidClientTokenId", "UnrecognizedClientException", "InvalidToken"])
 @pytest.mark.parametrize(
-    ("regions", "told"),
+    ("regions", "announced"),
     [
         pytest.param(
             refused("UnauthorizedOperation", "DescribeRegions"),
@@ -84,14 +84,14 @@ def test_without_a_login_nothing_else_is_checked(look: Look, answer: Exception, 
     ],
 )
 def test_a_region_that_refuses_a_good_login_is_not_a_wrong_login(
-    look: Look, code: str, regions: Any, told: str
+    look: Look, code: str, regions: Any, announced: str
 ) -> None:
     """A region that is not opted in was reported as credentials that are not valid."""
     identity = InRegion({"us-east-1": GOOD["get_caller_identity"], "ap-northeast-2": refused(code)})
 
     (line,) = wrong(look({"get_caller_identity": identity, "describe_regions": regions}))
 
-    assert line.startswith(told)
+    assert line.startswith(announced)
 
 
 def test_a_denied_list_of_regions_stops_nothing(look: Look) -> None:
@@ -124,7 +124,7 @@ def test_a_page_of_html_in_place_of_an_answer_is_a_warning(look: Look) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "regions", "told"),
+    ("code", "regions", "announced"),
     [
         pytest.param(
             "AuthFailure",
@@ -150,20 +150,20 @@ def test_a_page_of_html_in_place_of_an_answer_is_a_warning(look: Look) -> None:
     ],
 )
 def test_other_commands_also_distinguish_a_region_from_a_login(
-    monkeypatch: pytest.MonkeyPatch, code: str, regions: Any, told: str
+    monkeypatch: pytest.MonkeyPatch, code: str, regions: Any, announced: str
 ) -> None:
     """`up` and `down` first look up the account in the stack's region."""
     identity = InRegion({"us-east-1": GOOD["get_caller_identity"], "ap-northeast-2": refused(code)})
     answers = GOOD | {"get_caller_identity": identity, "describe_regions": regions}
     monkeypatch.setattr(client, "client", lambda *which: canned_aws.CannedAws(answers, {}, *which))
 
-    with pytest.raises(DeployError, match=re.escape(told)) as caught:
+    with pytest.raises(DeployError, match=re.escape(announced)) as caught:
         login_account("ap-northeast-2")
     assert caught.value.exit_code == 2
 
 
 @pytest.mark.parametrize(
-    ("code", "ahead", "told"),
+    ("code", "ahead", "announced"),
     [
         pytest.param("RequestExpired", timedelta(0), "AWS credentials: have expired; log in", id="expired"),
         pytest.param("AuthFailure", timedelta(minutes=-2), "AWS credentials: are not valid", id="not valid"),
@@ -174,10 +174,10 @@ def test_other_commands_also_distinguish_a_region_from_a_login(
     ],
 )
 def test_the_clock_of_an_answer_distinguishes_a_wrong_clock_from_a_wrong_login(
-    look: Look, code: str, ahead: timedelta, told: str
+    look: Look, code: str, ahead: timedelta, announced: str
 ) -> None:
     """EC2 answers a wrong clock like an unknown login, and both like an expired login."""
     answer = refused(code, date=format_datetime(datetime.now(UTC) + ahead))
 
-    with pytest.raises(UsageError, match=re.escape(told)):
+    with pytest.raises(UsageError, match=re.escape(announced)):
         look({"get_caller_identity": answer})

@@ -37,7 +37,7 @@ def test_a_second_subnet_of_a_zone_is_reported_as_unused(look: Look) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tables", "told"),
+    ("tables", "reported"),
     [
         pytest.param([{"Routes": [LOCAL, INTERNET], "Associations": [{"SubnetId": SUBNET}]}], [], id="public"),
         pytest.param([{"Routes": [LOCAL, INTERNET], "Associations": [{"Main": True}]}], [], id="by the main table"),
@@ -54,13 +54,13 @@ def test_a_second_subnet_of_a_zone_is_reported_as_unused(look: Look) -> None:
         ),
     ],
 )
-def test_hosts_need_a_public_subnet(look: Look, tables: list[Any], told: list[str]) -> None:
+def test_hosts_need_a_public_subnet(look: Look, tables: list[Any], reported: list[str]) -> None:
     answers = {"describe_subnets": {"Subnets": [THERE]}, "describe_route_tables": {"RouteTables": tables}}
 
-    assert wrong(look(answers, network__id=VPC, network__subnets=[SUBNET], zones=[A])) == told
+    assert wrong(look(answers, network__id=VPC, network__subnets=[SUBNET], zones=[A])) == reported
     assert wrong(look(answers, network__id=VPC, network__subnets=[SUBNET], zones=[A, C])) == [
         f"zones[1]: no subnet of network.subnets is in {C}; write one of their zones: {A}",
-        *told,
+        *reported,
     ]
 
 
@@ -68,7 +68,7 @@ THERE = {"SubnetId": SUBNET, "VpcId": VPC, "AvailabilityZone": A}
 
 
 @pytest.mark.parametrize(
-    ("routes", "level", "told"),
+    ("routes", "level", "reported"),
     [
         pytest.param([way("vpce-0f")], "warning", "sends 0.0.0.0/0 through vpce-0f", id="firewall"),
         pytest.param([way("tgw-0f", "TransitGatewayId")], "warning", "0.0.0.0/0 through tgw-0f", id="transit gateway"),
@@ -104,7 +104,7 @@ THERE = {"SubnetId": SUBNET, "VpcId": VPC, "AvailabilityZone": A}
         ),
     ],
 )
-def test_an_unknown_kind_of_route_out_is_a_warning(look: Look, routes: list[Any], level: str, told: str) -> None:
+def test_an_unknown_kind_of_route_out_is_a_warning(look: Look, routes: list[Any], level: str, reported: str) -> None:
     """A subnet behind a firewall's endpoint was refused with "has no route to an internet gateway"."""
     tables = {"RouteTables": [{"Routes": [LOCAL, ENDPOINT, *routes], "Associations": [{"SubnetId": SUBNET}]}]}
     answers = {"describe_subnets": {"Subnets": [THERE]}, "describe_route_tables": tables}
@@ -113,7 +113,7 @@ def test_an_unknown_kind_of_route_out_is_a_warning(look: Look, routes: list[Any]
 
     about = [each for each in found if each.about == "network.subnets[0]"]
     assert [each.level for each in about] == ([level] if level else [])
-    assert all(told in each.what for each in about)
+    assert all(reported in each.what for each in about)
 
 
 def test_a_subnet_needs_an_address_for_each_machine(look: Look) -> None:

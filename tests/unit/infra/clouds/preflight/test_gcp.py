@@ -20,7 +20,7 @@ from tests.doubles.gcp.settings import Settings
 from tests.doubles.gcp.store import Store
 from tests.engine.gcp_stacks import A, B, C, stack_value
 from tests.unit.infra.clouds.gcp.conftest import cloud, forget_login, gcp, store
-from tests.unit.infra.clouds.gcp.made import LEASE, MINE, OTHER, make_stack
+from tests.unit.infra.clouds.gcp.made import MINE, OTHER, PLACEMENT, make_stack
 
 __all__ = ["cloud", "gcp", "store"]
 
@@ -35,7 +35,7 @@ def config(machine: str = "type: e2-standard-8", **more: Any) -> DeploymentConfi
 
 
 def placement(identity: str) -> KnownPlacement:
-    return LEASE.model_copy(update={"id": identity})
+    return PLACEMENT.model_copy(update={"id": identity})
 
 
 def found(asked: DeploymentConfig, level: str = "error") -> list[Finding]:
@@ -44,12 +44,12 @@ def found(asked: DeploymentConfig, level: str = "error") -> list[Finding]:
 
 @pytest.mark.usefixtures("store")
 def test_without_problems_there_is_no_error_and_a_price() -> None:
-    told = [str(each) for each in found(config(), "ok")]
+    reported = [str(each) for each in found(config(), "ok")]
 
     assert found(config()) == []
-    assert f"login: operator@{PROJECT}.iam.gserviceaccount.com" in told
-    assert "price: $0.363 an hour, $265 a month of 730 h" in told
-    assert any(each.startswith("quota CPUS (asia-northeast3): 72, 0 in use, 8 needed") for each in told)
+    assert f"login: operator@{PROJECT}.iam.gserviceaccount.com" in reported
+    assert "price: $0.363 an hour, $265 a month of 730 h" in reported
+    assert any(each.startswith("quota CPUS (asia-northeast3): 72, 0 in use, 8 needed") for each in reported)
 
 
 WEEKLY = {"ttl_hours": 100, "weekly": {"start": "08:00", "stop": "20:00", "time_zone": "Asia/Seoul"}}
@@ -57,7 +57,7 @@ CPU, GPU, SPOT = "type: e2-standard-8", "type: g2-standard-4", "type: g2-standar
 
 
 @pytest.mark.parametrize(
-    ("settings", "machine", "more", "told"),
+    ("settings", "machine", "more", "reported"),
     [
         pytest.param({"quotas": {"NVIDIA_L4_GPUS": 0}}, GPU, {}, "quota NVIDIA_L4_GPUS", id="on demand"),
         pytest.param({"quotas": {"PREEMPTIBLE_NVIDIA_L4_GPUS": 0}}, SPOT, {}, "quota PREEMPTIBLE_NVIDIA", id="spot"),
@@ -74,13 +74,13 @@ CPU, GPU, SPOT = "type: e2-standard-8", "type: g2-standard-4", "type: g2-standar
     ],
 )
 def test_each_problem_is_one_finding_with_its_fix(
-    store: Store, settings: dict[str, Any], machine: str, more: dict[str, Any], told: str
+    store: Store, settings: dict[str, Any], machine: str, more: dict[str, Any], reported: str
 ) -> None:
     store.settings = Settings(**settings)
 
     (finding,) = found(config(machine, **more))
 
-    assert finding.about.startswith(told)
+    assert finding.about.startswith(reported)
     assert finding.hint
 
 
@@ -117,7 +117,7 @@ def test_a_role_whose_permissions_cannot_be_read_is_a_warning(
 
 
 @pytest.mark.parametrize(
-    ("disabled", "more", "told"),
+    ("disabled", "more", "reported"),
     [
         pytest.param(
             "iam.googleapis.com", {"zones": [C]},
@@ -134,7 +134,7 @@ def test_a_role_whose_permissions_cannot_be_read_is_a_warning(
     ],
 )  # fmt: skip
 def test_one_problem_does_not_hide_independent_ones(
-    store: Store, disabled: str, more: dict[str, Any], told: list[str]
+    store: Store, disabled: str, more: dict[str, Any], reported: list[str]
 ) -> None:
     store.settings = Settings(
         disabled=[disabled], quotas=dict(seed.QUOTAS) | {"NVIDIA_L4_GPUS": 0}, agent_may_start=False
@@ -144,7 +144,7 @@ def test_one_problem_does_not_hide_independent_ones(
 
     seen = [each.about.partition(" (")[0] for each in found(config(GPU, network=network, **more))]
 
-    assert seen == told
+    assert seen == reported
 
 
 SSH = {"allowed": [{"IPProtocol": "tcp", "ports": ["22"]}], "sourceRanges": ["0.0.0.0/0"]}
@@ -157,7 +157,7 @@ FIRST = "it comes before the stack's own rules (910): ask its owner to narrow it
 
 
 @pytest.mark.parametrize(
-    ("rule", "policy", "order", "told"),
+    ("rule", "policy", "order", "reported"),
     [
         pytest.param({"priority": 65534}, {}, "", None, id="of the default network"),
         pytest.param({"priority": 1000}, {}, "", None, id="without a number"),
@@ -179,7 +179,7 @@ FIRST = "it comes before the stack's own rules (910): ask its owner to narrow it
     ],
 )  # fmt: skip
 def test_what_an_existing_network_lets_in_before_our_rules_is_reported(
-    gcp: Gcp, rule: dict[str, Any], policy: dict[str, Any], order: str, told: str | None
+    gcp: Gcp, rule: dict[str, Any], policy: dict[str, Any], order: str, reported: str | None
 ) -> None:
     network = f"projects/{PROJECT}/global/networks/shared"
     gcp.insert(network, {"autoCreateSubnetworks": False, "networkFirewallPolicyEnforcementOrder": order}, "Network")
@@ -193,7 +193,7 @@ def test_what_an_existing_network_lets_in_before_our_rules_is_reported(
 
     assert found(asked) == []
     seen = [str(each) for each in found(asked, "warning") if each.about.startswith("network")]
-    assert seen == ([f"network.id: {told}; {FIRST}"] if told else [])
+    assert seen == ([f"network.id: {reported}; {FIRST}"] if reported else [])
 
 
 @pytest.mark.usefixtures("store")
@@ -201,8 +201,10 @@ def test_a_fallback_that_is_not_offered_is_a_warning() -> None:
     asked = config("type: e2-standard-8, fallbacks: [c3-standard-8]")
 
     assert found(asked) == []
-    told = [str(each) for each in found(asked, "warning") if each.about.startswith("machine.")]
-    assert told == [f"machine.fallbacks[0]: c3-standard-8 is not offered in {A}, {B}; choose another type or region"]
+    reported = [str(each) for each in found(asked, "warning") if each.about.startswith("machine.")]
+    assert reported == [
+        f"machine.fallbacks[0]: c3-standard-8 is not offered in {A}, {B}; choose another type or region"
+    ]
 
 
 def test_the_share_in_use_counts_against_a_quota(store: Store) -> None:
@@ -219,17 +221,19 @@ def test_the_stack_s_own_share_of_a_quota_does_not_count(gcp: Gcp) -> None:
     make_stack(gcp, MINE)
     gcp.store.settings = Settings(quotas=dict(seed.QUOTAS) | {"CPUS": 8, "CPUS_ALL_REGIONS": 8, "STATIC_ADDRESSES": 1})
 
-    told = {each.about: each for each in findings(config(), "prod", placement(MINE)) if each.about.startswith("quota")}
-    assert {each.level for each in told.values()} == {"ok"}
-    assert told["quota CPUS (asia-northeast3)"].what == "8, 0 in use, 8 needed"
-    assert told["quota SSD_TOTAL_GB (asia-northeast3)"].what.startswith("2000, 0 in use")
+    reported = {
+        each.about: each for each in findings(config(), "prod", placement(MINE)) if each.about.startswith("quota")
+    }
+    assert {each.level for each in reported.values()} == {"ok"}
+    assert reported["quota CPUS (asia-northeast3)"].what == "8, 0 in use, 8 needed"
+    assert reported["quota SSD_TOTAL_GB (asia-northeast3)"].what.startswith("2000, 0 in use")
     others = {each.about for each in findings(config(), "prod", placement(OTHER)) if each.level == "error"}
     regional = {f"quota {metric} (asia-northeast3)" for metric in ("CPUS", "STATIC_ADDRESSES")}
     assert others == {"quota CPUS_ALL_REGIONS (all regions)"} | regional
 
 
 @pytest.mark.parametrize(
-    ("machine", "limit", "told"),
+    ("machine", "limit", "reported"),
     [
         pytest.param(f"{SPOT}, count: 2", 0, "0, 0 in use, 2 needed; spot GPUs may need it, too", id="none available"),
         pytest.param(SPOT, 1, None, id="some"),
@@ -237,7 +241,7 @@ def test_the_stack_s_own_share_of_a_quota_does_not_count(gcp: Gcp) -> None:
     ],
 )
 def test_spot_gpus_in_a_project_without_gpus_are_a_warning(
-    store: Store, machine: str, limit: int, told: str | None
+    store: Store, machine: str, limit: int, reported: str | None
 ) -> None:
     """New projects have no GPUs over all regions. Only the spot quota was checked, and the start of a host failed."""
     store.settings = Settings(quotas=dict(seed.QUOTAS) | {"GPUS_ALL_REGIONS": limit})
@@ -245,7 +249,7 @@ def test_spot_gpus_in_a_project_without_gpus_are_a_warning(
     assert found(config(machine)) == []
     warnings = [each for each in found(config(machine), "warning") if "GPUS_ALL_REGIONS" in each.about]
 
-    assert [each.what for each in warnings] == ([told] if told else [])
+    assert [each.what for each in warnings] == ([reported] if reported else [])
     assert all("ask for 2 at https://console.cloud.google.com/iam-admin/quotas" in each.hint for each in warnings)
 
 
@@ -254,8 +258,8 @@ def test_a_fallback_beyond_its_quota_is_reported(store: Store) -> None:
     asked = config("type: e2-standard-8, fallbacks: [n2-standard-8]")
 
     assert found(asked) == []
-    (told,) = [str(each) for each in found(asked, "warning") if "quota" in each.about]
-    assert told.startswith(
+    (reported,) = [str(each) for each in found(asked, "warning") if "quota" in each.about]
+    assert reported.startswith(
         "machine.fallbacks[0] (n2-standard-8): quota N2_CPUS (asia-northeast3): 4, 0 in use, 8 needed; "
         "leave it out, or "
     )
@@ -270,7 +274,7 @@ def test_hyperdisk_does_not_count_among_other_disks(machine: str, counts: bool) 
 
 
 @pytest.mark.parametrize(
-    ("settings", "level", "told"),
+    ("settings", "level", "reported"),
     [
         ({}, "ok", "lifetime.budget: 012345-6789AB-CDEF01 is charged in USD"),
         (
@@ -286,14 +290,14 @@ def test_hyperdisk_does_not_count_among_other_disks(machine: str, counts: bool) 
     ],
 )  # fmt: skip
 def test_a_budget_needs_an_account_that_is_charged_in_dollars(
-    store: Store, settings: dict[str, Any], level: str, told: str
+    store: Store, settings: dict[str, Any], level: str, reported: str
 ) -> None:
     store.settings = Settings(**settings)
     budget = {"usd_per_month": 100, "mail": "team@example.com", "billing_account": seed.BILLING_ACCOUNT}
 
     seen = found(config(lifetime={"ttl_hours": 8, "budget": budget}), level)
 
-    assert [str(each) for each in seen if each.about == "lifetime.budget"] == [told]
+    assert [str(each) for each in seen if each.about == "lifetime.budget"] == [reported]
 
 
 def test_a_billing_account_that_may_not_be_read_is_a_warning(store: Store) -> None:

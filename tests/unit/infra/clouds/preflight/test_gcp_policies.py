@@ -12,7 +12,7 @@ from tests.doubles.gcp.seed import PROJECT
 from tests.doubles.gcp.settings import Settings
 from tests.doubles.gcp.store import Store
 from tests.unit.infra.clouds.gcp.conftest import cloud, store
-from tests.unit.infra.clouds.gcp.made import LEASE
+from tests.unit.infra.clouds.gcp.made import PLACEMENT
 from tests.unit.infra.clouds.preflight.test_gcp import CPU, GPU, _state, config
 
 __all__ = ["_state", "cloud", "store"]
@@ -116,13 +116,13 @@ def test_a_login_that_may_not_read_policies_gets_the_missing_permission(store: S
 def test_an_existing_stack_gets_only_a_warning(store: Store) -> None:
     """Policies apply to new resources, not to existing ones."""
     store.settings = Settings(org_policies={"compute.vmExternalIpAccess": NOBODY})
-    assert [each.level for each in found(placement=LEASE)] == ["warning", "ok"]
+    assert [each.level for each in found(placement=PLACEMENT)] == ["warning", "ok"]
 
 
 def test_a_host_that_a_policy_names_may_have_its_address(store: Store) -> None:
-    entry = f"projects/{PROJECT}/zones/asia-northeast3-a/instances/llm-prod-{LEASE.id}-1"
+    entry = f"projects/{PROJECT}/zones/asia-northeast3-a/instances/llm-prod-{PLACEMENT.id}-1"
     store.settings = Settings(org_policies={"compute.vmExternalIpAccess": allowed(entry)})
-    assert [each.level for each in found(placement=LEASE)] == ["ok"]
+    assert [each.level for each in found(placement=PLACEMENT)] == ["ok"]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from infra.config import DeploymentConfig, parse_deployment
 from infra.contract.stack_placement import Placement
 from infra.lifecycle.placement.optional_parts import all_parts, parts_of
 from tests.engine.aws_stacks import stack_value
-from tests.unit.infra.clouds.aws.made import LEASE
+from tests.unit.infra.clouds.aws.made import PLACEMENT
 
 BUDGET = {"ttl_hours": 8, "budget": {"usd_per_month": 100, "mail": "team@example.com"}}
 WEEKLY = {"ttl_hours": 100, "weekly": {"start": "08:00", "stop": "20:00", "time_zone": "Asia/Seoul"}}
@@ -38,8 +38,10 @@ def test_parts_are_read_from_the_stack_file(asked: DeploymentConfig, parts: set[
     ("previous", "parts"),
     [
         pytest.param(None, ("network",), id="a first up"),
-        pytest.param(LEASE, None, id="a placement without parts may have all"),
-        pytest.param(LEASE.model_copy(update={"parts": ("bucket",)}), ("bucket", "network"), id="an earlier bucket"),
+        pytest.param(PLACEMENT, None, id="a placement without parts may have all"),
+        pytest.param(
+            PLACEMENT.model_copy(update={"parts": ("bucket",)}), ("bucket", "network"), id="an earlier bucket"
+        ),
     ],
 )
 def test_parts_that_the_stack_had_before_are_included(

@@ -217,8 +217,8 @@ def test_a_move_is_printed_and_recorded_and_can_be_repeated(host: Host, engine: 
     assert engine.served["aliases"] == {"contract": "contract@4"}
     report = json.loads(host.run("show")[1])
     (entry,) = report["history"]
-    told = [entry[key] for key in ("who", "what", "from", "to")]
-    assert told == ["me@here", "promote", "contract@3", "contract@4"]
+    announced = [entry[key] for key in ("who", "what", "from", "to")]
+    assert announced == ["me@here", "promote", "contract@3", "contract@4"]
     assert {**report["served"], "engine": "one"} == report["running"]
 
 

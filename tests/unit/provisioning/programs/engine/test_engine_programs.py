@@ -133,7 +133,7 @@ def test_another_program_on_the_port_does_not_make_an_ended_engine_ready(engine:
 
 def tell(path: Path, answer: bytes) -> tuple[int, str, str]:
     """Return exit status and stderr of drain_engine, and the commands that a gateway answering `answer` got."""
-    told: list[bytes] = []
+    reported: list[bytes] = []
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()
@@ -141,7 +141,7 @@ def tell(path: Path, answer: bytes) -> tuple[int, str, str]:
         def serve() -> None:
             connection, _ = listener.accept()
             with connection:
-                told.append(connection.recv(1000))
+                reported.append(connection.recv(1000))
                 connection.sendall(answer)
 
         thread = Thread(target=serve)
@@ -154,7 +154,7 @@ def tell(path: Path, answer: bytes) -> tuple[int, str, str]:
             check=False,
         )
         thread.join()
-    return done.returncode, done.stderr, told[0].decode()
+    return done.returncode, done.stderr, reported[0].decode()
 
 
 def test_the_gateway_gets_the_drain_command(tmp_path: Path) -> None:

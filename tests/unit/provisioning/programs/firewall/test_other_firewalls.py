@@ -202,11 +202,13 @@ def test_each_firewall_is_named_with_the_command_that_opens_the_port(
         ),
     ]
     facts = HostFacts.model_validate({**MACHINE, "closed_ports": closed})
-    told = list(notes(facts, plan(facts)))
-    assert len(told) == 3
-    assert told[0].startswith("ufw is active and has no rule that opens port 443: clients may be shut out; `ufw allow")
+    reported = list(notes(facts, plan(facts)))
+    assert len(reported) == 3
+    assert reported[0].startswith(
+        "ufw is active and has no rule that opens port 443: clients may be shut out; `ufw allow"
+    )
     shown = screen(status(closed_ports=[each for each in closed if each["port"] == 443]))
-    assert all(f"! firewall           {words}" in shown for words in told)
+    assert all(f"! firewall           {words}" in shown for words in reported)
 
 
 def test_a_host_without_other_firewalls_is_not_warned_about(
@@ -230,7 +232,7 @@ RUNS = {
 def test_a_provision_that_starts_the_gateway_names_firewalls_that_block_clients(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
-    cloud, unit, fails, told = RUNS[name]
+    cloud, unit, fails, reported = RUNS[name]
 
     def answer(_: object, host: HostRecord, *_words: str) -> dict[str, Any]:
         if fails:
@@ -241,7 +243,7 @@ def test_a_provision_that_starts_the_gateway_names_firewalls_that_block_clients(
     monkeypatch.setattr(closed_port, "ask_program", answer)
     result = HostResult(host="one", ok=True, changed=(Outcome(id=unit, status="changed"),))
     closed_port.mention_closed_port(stack(host_values(cloud=cloud)), {"one": result}, at_once=2)
-    assert capsys.readouterr().err.startswith("! one: ufw is active") is told
+    assert capsys.readouterr().err.startswith("! one: ufw is active") is reported
 
 
 @pytest.mark.parametrize(

@@ -101,11 +101,11 @@ def test_the_engine_of_a_gpu_host_waits_for_its_driver() -> None:
 
 
 def test_the_driver_program_gets_the_needs_of_host_and_engine() -> None:
-    told = wanted(gpu={**L4, "count": 4})
-    assert (told["gpu"], told["gpus"], told["version"], told["container"]) == ("L4", 4, VERSION, False)
-    assert told["minimum"] == "580"
-    assert told["key"] == KEY
-    assert set(told["repositories"]) == {"ubuntu-22.04", "ubuntu-24.04", "debian-12"}
+    reported = wanted(gpu={**L4, "count": 4})
+    assert (reported["gpu"], reported["gpus"], reported["version"], reported["container"]) == ("L4", 4, VERSION, False)
+    assert reported["minimum"] == "580"
+    assert reported["key"] == KEY
+    assert set(reported["repositories"]) == {"ubuntu-22.04", "ubuntu-24.04", "debian-12"}
 
 
 def test_only_the_driver_may_ask_for_a_reboot() -> None:
@@ -162,9 +162,9 @@ def test_a_host_without_network_gets_the_same_driver_from_apt_without_a_reposito
     assert {each.id for each in desired()} - ids == {REPOSITORY_ID}
     assert all(set(each.after) <= ids for each in kept)
     (file,) = (each for each in kept if isinstance(each, File) and each.path == WANTED)
-    told = json.loads(str(file.content))
-    assert {each["uri"] for each in told["repositories"].values()} == {""}
-    assert told["version"] == wanted()["version"]
+    reported = json.loads(str(file.content))
+    assert {each["uri"] for each in reported["repositories"].values()} == {""}
+    assert reported["version"] == wanted()["version"]
 
 
 def test_a_container_gets_no_driver_and_other_hosts_with_a_gpu_may() -> None:

@@ -63,6 +63,8 @@ def resource_schema(token: str) -> ResourceSchema:
         info = each.mod_info  # type: ignore[attr-defined]  # the vendor's SDK adds it
         class_name = info["classes"].get(token)
         if class_name:
+            # The folder first: the SDK loads it when it is first used, but never if a file in it was loaded before.
+            getattr(importlib.import_module(info["fqn"]), class_name)
             file = importlib.import_module(f"{info['fqn']}.{_snake(class_name)}")
             outputs = frozenset(_types.resource_types(getattr(file, class_name)))
             # The SDK's generator writes InitArgs if an input's type already has the name with Args.

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from core.errors import DeployError, UsageError
 from core.waiting.timeouts import answer_within
+from infra.automation.loading import no_garbage
 from infra.clouds.gcp.api.quota_project import HEADER, counted, quota_project, quota_refusal
 from infra.clouds.resources.denied_calls import DeniedError, MissingError
 
@@ -59,11 +60,18 @@ class DisabledError(DeniedError):
 def compute(kind: str) -> Any:
     """Return Google's client for one kind of Compute's resources, e.g. `Instances`."""
     from google.api_core.client_options import ClientOptions
-    from google.cloud import compute_v1
 
     options = ClientOptions(api_endpoint=origin("compute"))
     with readable_errors(kind):
-        return getattr(compute_v1, f"{kind}Client")(credentials=credentials(), client_options=options)
+        return getattr(_library(), f"{kind}Client")(credentials=credentials(), client_options=options)
+
+
+@cache
+def _library() -> Any:
+    """Return Google's library for Compute. It loads in 1.2 s instead of 1.8 s without garbage collection."""
+    with no_garbage():
+        from google.cloud import compute_v1
+    return compute_v1
 
 
 def ask(kind: str, method: str, **arguments: Any) -> Any:

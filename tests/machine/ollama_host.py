@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from infra.contract.outputs import HostRecord, StackOutputs
-from provisioning import programs
 from provisioning.apply.desired_state import DesiredState, desired_state
 from provisioning.converge.resources import Resource
+from provisioning.programs import ollama
 from provisioning.roles import ROLES
 from tests.doubles.ollama_registry import RegistryDouble
 from tests.machine.converge_host import Seen, bring, remote
@@ -142,7 +142,7 @@ def tiny_gguf(folder: Path) -> Path:
     model = {"names": ["tiny:latest"], "from": {"folder": str(make_tiny_model("llama").base)}, "settings": {}}
     plan = {"program": str(folder / "bin/ollama"), "root": str(folder), "prune": False, "models": [model]}
     (folder / "plan.json").write_text(json.dumps(plan))
-    make = [sys.executable, str(Path(programs.__file__).with_name("ollama_models.py")), str(folder / "plan.json")]
+    make = [sys.executable, str(Path(ollama.__file__).with_name("ollama_models.py")), str(folder / "plan.json")]
     alone = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
     subprocess.run([*alone, *make], check=True)
     manifest = next(folder.glob("models/manifests/registry.ollama.ai/library/tiny/latest"))

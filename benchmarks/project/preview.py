@@ -23,7 +23,7 @@ from core.console import say
 from core.errors import DeployError, UsageError, run_cli
 from core.paths import CHECKOUT
 from infra.automation.backend import PROJECT
-from infra.automation.pulumi_cli import ALWAYS
+from infra.automation.cli_environment import ALWAYS
 from infra.clouds.registry import cloud_of
 from infra.config import load_stack
 from infra.contract.stack_placement import PLACEMENT_VARIABLE

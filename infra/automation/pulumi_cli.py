@@ -20,17 +20,12 @@ from core.paths import CHECKOUT, STACKS_DIR
 from core.processes import Process
 from core.waiting.deadline import Deadline
 from infra.automation.backend import PROJECT, Backend
+from infra.automation.cli_environment import cli_environment
+from infra.automation.engine_errors import BackendTimeoutError, EngineError, EngineFailedError, EngineTimeoutError
 from infra.automation.events import Report
 from infra.automation.lock import Operation, forwarding, passed_on, stop_engine, sweep
 from infra.automation.plugins import ensure_plugin
 from tools.pulumi.cli import PulumiCli, find_cli
-
-ALWAYS = {
-    # The salt of a stack is read from its state: written into the stack's file, it would make the checkout dirty.
-    "PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER": "true",
-    # infra/automation/plugins.py fetches what the cloud needs, no more
-    "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
-}
 
 STREAMED = {"PULUMI_ENABLE_STREAMING_JSON_PREVIEW": "true"}
 """Without it, `preview --json` prints one document of another form; scripts of users expect that one."""
@@ -46,22 +41,6 @@ SHOWN_LINES = 12
 
 SIGNALLED = 128
 """A shell adds this to the number of the signal that ended a command."""
-
-
-class BackendTimeoutError(DeployError):
-    """The backend that keeps the state does not answer."""
-
-
-class EngineFailedError(DeployError):
-    """The Pulumi engine ran, and failed."""
-
-
-class EngineTimeoutError(DeployError):
-    """The Pulumi engine was stopped, because it took too long."""
-
-
-class EngineError(Exception):
-    """A run of the Pulumi engine failed before it reported anything. The text is its stderr."""
 
 
 @dataclass(frozen=True)
@@ -279,17 +258,6 @@ class Engine:
 
     def _stderr(self) -> str:
         return self._words.read_text(errors="replace").strip()
-
-
-def cli_environment(cli: PulumiCli, backend: Backend) -> dict[str, str]:
-    """Return the environment in which the CLI runs on every stack of this checkout."""
-    environment = cli.environment() | ALWAYS
-    for name, value in backend.settings.items():
-        if value is None:
-            environment.pop(name, None)
-        else:
-            environment[name] = value
-    return environment
 
 
 def _cause(error: str) -> tuple[str, list[str]]:

@@ -7,40 +7,32 @@ clouds. Every operation first recovers from an interrupted one.
 import json
 import re
 import shutil
-import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from pathlib import Path
 from typing import Any, TypeVar
 
 from catalog.clouds import RENTED
-from core.console import say, step
+from core.console import step
 from core.errors import DeployError
 from core.paths import outputs_file, stack_state_dir
-from core.processes import Process
 from core.waiting.deadline import Deadline
 from infra.automation.backend import PROJECT, Backend, find_backend
+from infra.automation.backend_lock import unlocked
+from infra.automation.engine_errors import EngineError
 from infra.automation.events import Report
 from infra.automation.lock import Operation, has_unfinished, operation
-from infra.automation.pulumi_cli import Engine, EngineError, Typed
+from infra.automation.pulumi_cli import Engine, Typed
 
 Answer = TypeVar("Answer")
 
 NO_STACK = re.compile(r"no stack named '.*' found")
-LOCKED = re.compile(r"the stack is currently locked by \d+ lock")
-LOCK = re.compile(r"created by (?P<user>\S+)@(?P<host>\S+) \(pid (?P<pid>\d+)\)")
 
 MACHINE = ":compute/instance:Instance", ":ec2/instance:Instance"
 """Endings of the types of machines in a state."""
 
-
 ENGINE = "pulumi:"
 """Prefix of the types that the Pulumi engine creates without a cloud: stack, providers, stashes."""
-
-
-class LockedError(DeployError):
-    """Another Pulumi engine works on the stack, or was killed on another machine while it did."""
 
 
 class Stack:
@@ -221,26 +213,12 @@ class Stack:
             raise self._in_words(error) from None
 
     def _unlocked(self, run: Callable[[], Answer]) -> Answer:
-        """Return the result of `run`. Removes a lock whose holder is dead, once. Raises EngineError."""
-        try:
-            return run()
-        except EngineError as error:
-            if not LOCKED.search(str(error)):
-                raise
-            self._break_lock(str(error))
-        return run()
+        """Return the result of `run`. If a killed Pulumi engine left its lock, remove that and run again, once."""
 
-    def _break_lock(self, conflict: str) -> None:
-        """Remove the lock that `conflict` names. Raises DeployError unless its holder is surely dead."""
-        holders = [match.groupdict() for match in LOCK.finditer(conflict)]
-        if not _all_dead(holders):
-            raise LockedError(
-                "is locked by " + ", ".join("{user}@{host}, process {pid}".format(**each) for each in holders),
-                where=f"stack {self._engine.stack}",
-                hint="wait until it ends; if that process no longer exists, run `pulumi cancel`",
-            )
-        say("  removing the lock of a Pulumi engine that was killed")
-        self._ask("cancel", "--yes", "--stack", self._engine.named)
+        def cancel() -> None:
+            self._ask("cancel", "--yes", "--stack", self._engine.named)
+
+        return unlocked(run, cancel, stack=self._engine.stack)
 
     def _ask(self, *arguments: str) -> str:
         try:
@@ -292,18 +270,3 @@ def only_looking(name: str, cloud: str) -> Iterator[Stack]:
         finally:
             if is_new and not outputs_file(name).exists() and not has_unfinished(name):
                 shutil.rmtree(folder)
-
-
-def _all_dead(holders: Sequence[dict[str, str]]) -> bool:
-    """Return whether every lock was taken by a process of this machine that no longer runs."""
-    return bool(holders) and all(
-        holder["host"] == socket.gethostname() and not _is_pulumi(int(holder["pid"])) for holder in holders
-    )
-
-
-def _is_pulumi(pid: int) -> bool:
-    """Return whether a Pulumi engine has this pid now; one that was killed and waits to be reaped is none."""
-    try:
-        return Process.of_pid(pid) is not None and Path(f"/proc/{pid}/comm").read_text().strip() == "pulumi"
-    except (FileNotFoundError, ProcessLookupError):
-        return False

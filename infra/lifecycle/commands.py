@@ -129,7 +129,7 @@ def env(stack: str) -> int:
     Plain `pulumi` may write a salt into the stack's file. Our own commands keep that file clean.
     """
     from infra.automation.backend import find_backend
-    from infra.automation.pulumi_cli import cli_environment
+    from infra.automation.cli_environment import cli_environment
     from infra.contract.stack_placement import read_placement
     from infra.lifecycle.down import cloud_name_of
     from infra.lifecycle.placement.login import provider_environment

@@ -21,9 +21,10 @@ from core.reading.strict_yaml import read_yaml
 from core.runs import write_result
 from core.waiting.deadline import Deadline
 from core.waiting.timeouts import answer_within
+from infra.automation.backend_lock import LockedError
 from infra.automation.events import Report
 from infra.automation.sdk import ensure_sdk
-from infra.automation.stack import LockedError, Stack, hold
+from infra.automation.stack import Stack, hold
 from infra.clouds.resources.denied_calls import DeniedError
 from infra.clouds.resources.queries import NOT_KNOWN
 from infra.config import load_stack

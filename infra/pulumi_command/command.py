@@ -45,7 +45,7 @@ def run(words: Sequence[str]) -> int:
     if invocation.command[:1] and invocation.command[0] in LOGIN:
         return _become(str(cli.program), words, login_environment(cli))
     from infra.automation.backend import find_backend
-    from infra.automation.pulumi_cli import cli_environment
+    from infra.automation.cli_environment import cli_environment
 
     environment = cli_environment(cli, find_backend())
     if invocation.work:

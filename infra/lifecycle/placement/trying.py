@@ -11,7 +11,7 @@ from typing import Literal, TypeVar
 from core.console import say, step
 from core.errors import DeployError
 from core.waiting.deadline import Deadline
-from infra.automation.pulumi_cli import EngineTimeoutError
+from infra.automation.engine_errors import EngineTimeoutError
 from infra.clouds.candidates import Candidate
 from infra.contract.stack_placement import KnownPlacement
 

@@ -9,8 +9,9 @@ from core import paths
 from core.errors import DeployError
 from infra.automation import pulumi_cli as engine_module
 from infra.automation.backend import find_backend
+from infra.automation.engine_errors import BackendTimeoutError, EngineError, EngineTimeoutError
 from infra.automation.lock import operation
-from infra.automation.pulumi_cli import BackendTimeoutError, Engine, EngineError, EngineTimeoutError
+from infra.automation.pulumi_cli import Engine
 from infra.automation.stack import Stack
 from tools.pulumi.cli import PulumiCli
 

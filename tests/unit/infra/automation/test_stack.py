@@ -10,9 +10,9 @@ import pytest
 
 from core.paths import outputs_file, stack_state_dir
 from infra.automation.backend import Backend
+from infra.automation.engine_errors import EngineError
 from infra.automation.events import Report
 from infra.automation.lock import Operation
-from infra.automation.pulumi_cli import EngineError
 from infra.automation.stack import Stack, only_looking
 
 

@@ -12,9 +12,9 @@ import pytest
 from core.errors import DeployError, HostError, UsageError
 from core.paths import stack_state_dir
 from infra.automation.backend import Backend
+from infra.automation.backend_lock import LockedError
+from infra.automation.engine_errors import EngineTimeoutError
 from infra.automation.events import Report
-from infra.automation.pulumi_cli import EngineTimeoutError
-from infra.automation.stack import LockedError
 from infra.contract.stack_placement import Placement
 from infra.lifecycle import commands, down
 from infra.lifecycle.down import APPEAR_S, CLOUD_S, DOWN_S, LAST_LOOK_S, cloud_name_of, tear_down

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from core.errors import DeployError
-from infra.automation.pulumi_cli import EngineTimeoutError
+from infra.automation.engine_errors import EngineTimeoutError
 from infra.clouds.candidates import Candidate
 from infra.contract.stack_placement import Placement
 from infra.lifecycle.placement.trying import place, table

@@ -1,61 +1,14 @@
-"""The status of one host, read from its report. Queries no host; docs/operations.md documents the fields."""
+"""The status of one host as values. Queries no host; docs/operations.md documents the fields."""
 
-import base64
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from infra.contract.outputs import HostRecord, StackOutputs
-from provisioning.hosts.topology import HostRole, Topology
-from provisioning.operate.fabric_status import Fabric, read_fabric
-from provisioning.programs.firewall import other_firewalls
+from infra.contract.outputs import HostRecord
+from provisioning.operate.fabric_status import Fabric
+from provisioning.operate.unit_state import UnitState
 from provisioning.roles.host.layout import ENGINE_UNIT, GATEWAY_UNIT, GUARD_TABLE
-
-GIB = 1024**3
-MIB_PER_GIB = 1024
-
-RESULT_WORDS = {
-    "oom-kill": "killed for lack of memory",
-    "start-limit-hit": "failed repeatedly",
-    "timeout": "took too long",
-    "watchdog": "hung",
-    "signal": "was killed",
-    "core-dump": "crashed",
-    "exit-code": "ended with status {status}",
-}
-"""systemd's `Result`, in plain words."""
-
-
-CAME_BACK = ", restarted by systemd"
-
-
-@dataclass(frozen=True, kw_only=True)
-class UnitState:
-    """One of our systemd units."""
-
-    name: str
-    active: bool
-    words: str
-    """systemd's words, e.g. `active (running)`, how it ended, and how often systemd restarted it."""
-    since: str = ""
-    restarts: int = 0
-    """How often systemd restarted it after it died."""
-    gave_up: bool = False
-    """Whether systemd no longer restarts it."""
-    invocation: str = ""
-    """systemd's id of the present start."""
-
-    @property
-    def passing(self) -> str:
-        """What systemd is doing with it: `stopping`, `starting`, `restarting` after it died, or empty."""
-        if self.words.startswith("activating (auto-restart)"):
-            return "restarting"
-        return {"deactivating": "stopping", "activating": "starting"}.get(self.words.partition(" ")[0], "")
-
-    def has_failed(self, starts: int) -> bool:
-        """Return whether systemd gave up on it, or it died `starts` times."""
-        return not self.active and (self.gave_up or self.restarts >= starts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,123 +183,3 @@ def unseen(host: HostRecord, error: str, *, now: datetime) -> HostStatus:
         ended = f"{host.ends_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
         error += f" (its lifetime ended at {ended}: `make orphans CLOUD={host.cloud}` shows what still costs money)"
     return HostStatus(host=host.name, address=host.address, error=error)
-
-
-def read_report(report: Mapping[str, Any], outputs: StackOutputs, host: HostRecord, *, now: datetime) -> HostStatus:
-    """Return the status from the output of the program `report`; a part that is null could not be checked."""
-    base, *_ = wanted = outputs.serving.served_names
-    models = None if report["models"] is None else tuple(report["models"])
-    release = report["release"] or {}
-    waits_for = report["reboot_needed_by"]
-    roles = Topology(outputs).roles_of(host)
-    return HostStatus(
-        host=host.name,
-        address=host.address,
-        boot_id=report["boot_id"] or "",
-        kernel=report["kernel"] or "",
-        units=tuple(_unit(unit) for unit in report["units"] or ()),
-        engine=outputs.serving.engine,
-        engine_version=report["engine_version"] or "",
-        former_version=release.get("former", ""),
-        models=models,
-        adapters=tuple(sorted(name for name in models or () if name != base)),
-        missing_models=tuple(name for name in wanted if models is not None and name not in models),
-        refused_adapters=report.get("refused") or {},
-        tokens=Tokens(**report["tokens"]) if report.get("tokens") else None,
-        licence=outputs.serving.model.licence_name,
-        loaded=tuple(_loaded(each) for each in report["loaded"] or ()),
-        queue=_queue(report["queue"], outputs),
-        lost_tables=tuple(report["lost_tables"] or ()),
-        closed_by=tuple(other_firewalls.words(**each) for each in report.get("closed_ports") or ()),
-        engine_wanted=HostRole.ENGINE in roles,
-        gateway_wanted=HostRole.GATEWAY in roles,
-        certificate_days=_days_left(report["certificate"], now),
-        space=_spaces(report),
-        oom_kills=report["oom_kills"] or 0,
-        gpus=tuple(_gpu(each) for each in report["gpus"] or ()),
-        fabric=read_fabric(report.get("fabric")),
-        gpu_wanted=host.gpu is not None,
-        clock_ahead_s=None if report["time"] is None else round(report["time"] - now.timestamp(), 1),
-        reboot_pending=waits_for is not None,
-        reboot_needed_by=tuple(waits_for or ()),
-        last_errors=tuple(report["errors"] or ()),
-        unseen=report["unseen"],
-    )
-
-
-def _unit(seen: Mapping[str, str]) -> UnitState:
-    """Return a unit as systemctl shows it."""
-    active = seen["ActiveState"] == "active"
-    restarts = int(seen.get("NRestarts") or 0)
-    gave_up = seen["ActiveState"] == "failed"
-    words = f"{seen['ActiveState']} ({seen['SubState']})"
-    ended = RESULT_WORDS.get(seen.get("Result", ""), "")
-    if ended and not active:
-        words += f", {ended.format(status=seen.get('ExecMainStatus', '?'))}"
-    if gave_up and restarts:
-        words += f", systemd gave up after {restarts} starts"  # including the start that it refused
-    elif restarts:
-        words += f"{CAME_BACK} {'once' if restarts == 1 else f'{restarts} times'}"
-    return UnitState(
-        name=seen["Id"],
-        active=active,
-        words=words,
-        since=seen.get("StateChangeTimestamp", ""),
-        restarts=restarts,
-        gave_up=gave_up,
-        invocation=seen.get("InvocationID", ""),
-    )
-
-
-def _queue(seen: Mapping[str, Any] | None, outputs: StackOutputs) -> Queue | None:
-    """Return the gateway's numbers with the config's bounds."""
-    if seen is None:
-        return None
-    gateway = outputs.gateway
-    return Queue(**seen, max_running=gateway.max_concurrency, max_waiting=gateway.max_queue)
-
-
-def _spaces(report: Mapping[str, Any]) -> tuple[Space, ...]:
-    """Return disks, memory and swap; one disk may hold both paths."""
-    disks = {each["device"]: each for each in reversed(report["disks"] or ())}
-    named = [(each["path"], each) for each in reversed(disks.values())]
-    named += [(name, report[name]) for name in ("memory", "swap") if report[name] and report[name]["total_bytes"]]
-    return tuple(
-        Space(name=name, free_gib=each["free_bytes"] / GIB, total_gib=each["total_bytes"] / GIB) for name, each in named
-    )
-
-
-def _gpu(seen: Mapping[str, str]) -> GpuState:
-    """Return a GPU; nvidia-smi writes `[N/A]` or `[GPU is lost]` for what it does not know."""
-
-    def number(name: str, per: float = 1.0) -> float | None:
-        try:
-            return float(seen[name]) / per
-        except ValueError:
-            return None
-
-    return GpuState(
-        name=seen["name"],
-        driver=seen["driver_version"],
-        used_gib=number("memory.used", MIB_PER_GIB),
-        total_gib=number("memory.total", MIB_PER_GIB),
-        busy_percent=number("utilization.gpu"),
-        celsius=number("temperature.gpu"),
-    )
-
-
-def _loaded(seen: Mapping[str, Any]) -> LoadedModel:
-    """Return a model as Ollama's /api/ps has it."""
-    share = seen["vram_bytes"] / seen["bytes"] if seen["bytes"] else 0.0
-    return LoadedModel(name=seen["name"], gib=seen["bytes"] / GIB, gpu_percent=round(100 * share))
-
-
-def _days_left(certificate: str | None, now: datetime) -> int | None:
-    """Return for how many whole days a certificate (base64 of DER) is still valid; negative if it has expired."""
-    if not certificate:
-        return None
-    from cryptography import x509  # 0.1 s
-
-    return (
-        x509.load_der_x509_certificate(base64.b64decode(certificate)).not_valid_after_utc - now.astimezone(UTC)
-    ).days

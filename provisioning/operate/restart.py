@@ -15,8 +15,9 @@ from provisioning.converge.result import Progress
 from provisioning.hosts.inventory import choose, choose_engines, load_to_look
 from provisioning.hosts.parallel import Failures, on_each
 from provisioning.hosts.target import Target
-from provisioning.operate.host_status import HostStatus, UnitState
+from provisioning.operate.host_status import HostStatus
 from provisioning.operate.status import ask
+from provisioning.operate.unit_state import UnitState
 from provisioning.roles.host.layout import ENGINE_UNIT
 from provisioning.ssh.connection import connect
 from provisioning.ssh.remote import stream

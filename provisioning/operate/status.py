@@ -15,7 +15,8 @@ from provisioning.hosts.parallel import on_each
 from provisioning.hosts.target import Target
 from provisioning.hosts.topology import HostRole, Topology
 from provisioning.operate.expected_hours import by_the_hours
-from provisioning.operate.host_status import HostStatus, read_report, unseen
+from provisioning.operate.host_report import read_report
+from provisioning.operate.host_status import HostStatus, unseen
 from provisioning.operate.status_screen import screen
 from provisioning.roles.host.layout import (
     ENGINE_ENV,

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from provisioning.operate.host_status import CAME_BACK, GpuState, HostStatus, LoadedModel, Tokens
+from provisioning.operate.host_status import GpuState, HostStatus, LoadedModel, Tokens
+from provisioning.operate.unit_state import CAME_BACK
 
 CERTIFICATE_SOON_DAYS = 14
 LITTLE = 0.1

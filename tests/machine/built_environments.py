@@ -46,7 +46,8 @@ def keep_environments(host: HostRecord, resources: Sequence[Resource]) -> None:
 
 def _is_whole(kept: Path) -> bool:
     """Return whether the environment is kept, and the machines' shared cache still has the wheels that it links to."""
-    links = [path.readlink() for path in kept.glob("lib/*/site-packages/*.dist-info/METADATA")]
+    distributions = kept.glob("lib/*/site-packages/*.dist-info")
+    links = [(each / "METADATA").readlink() for each in distributions]
     wheels = {Path(*link.relative_to(SHARED_CACHE).parts[:3]) for link in links}
     return bool(wheels) and all((shared_cache_dir() / wheel).is_dir() for wheel in wheels)
 

@@ -139,9 +139,8 @@ def ready_command(serving: ServingSpec, timeout_s: int) -> tuple[str, ...]:
 def memory_max_mib(host: HostRecord, serving: ServingSpec) -> int | None:
     """Return the unit's memory limit in MiB.
 
-    Without a limit in the spec, a CPU host reserves 1 GiB; a GPU host gets no limit, because weights on their way to
-    the
-    GPU pass through the page cache and would count.
+    If the spec sets none, a CPU host reserves 1 GiB for the system. A GPU host then gets no limit: weights pass through
+    the page cache on their way to the GPU, and systemd would count them.
     """
     if serving.memory_max_gib is not None:
         return round(serving.memory_max_gib * 1024)

@@ -11,7 +11,8 @@ from core.errors import HostError
 from infra.contract.outputs import HostRecord
 from provisioning.hosts.target import Target
 from provisioning.operate import restart as module
-from provisioning.operate.host_status import HostStatus, UnitState
+from provisioning.operate.host_status import HostStatus
+from provisioning.operate.unit_state import UnitState
 from tests.unit.provisioning.records import host, host_values, stack
 
 PUBLISHED = stack(host_values("laptop"), host_values("front"), tunnel={"engine": "laptop", "gateway": "front"})

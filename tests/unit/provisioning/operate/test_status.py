@@ -23,7 +23,8 @@ from infra.config.models.lifetime import WeeklySchedule
 from provisioning.hosts.target import Target
 from provisioning.operate import expected_hours
 from provisioning.operate import status as module
-from provisioning.operate.host_status import HostStatus, read_report, unseen
+from provisioning.operate.host_report import read_report
+from provisioning.operate.host_status import HostStatus, unseen
 from provisioning.operate.status_screen import screen
 from provisioning.ssh.connection import LoginError, NoAnswerError, OtherHostError
 from tests.unit.provisioning.records import SERVING, host, host_values, stack

@@ -11,7 +11,8 @@ from provisioning.apply import reboots
 from provisioning.converge.result import HostResult, Outcome
 from provisioning.hosts.target import Target
 from provisioning.operate import upgrade as module
-from provisioning.operate.host_status import HostStatus, UnitState
+from provisioning.operate.host_status import HostStatus
+from provisioning.operate.unit_state import UnitState
 from provisioning.operate.upgrade import upgrade_engine
 from tests.unit.provisioning.records import host_values, stack
 

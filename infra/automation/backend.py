@@ -1,6 +1,6 @@
 """Where Pulumi keeps a stack's state: the backend that the user chose, else files in this checkout's state folder.
 
-Reads settings and makes the passphrase of our own backend on first use; starts no engine.
+Reads settings and makes the passphrase of our own backend on first use. Starts no Pulumi engine.
 """
 
 import os
@@ -22,38 +22,38 @@ PASSPHRASE_BYTES = 32
 
 @dataclass(frozen=True)
 class Backend:
-    """A backend and what has to be set for it."""
+    """A backend, and the environment variables that the Pulumi CLI needs for it."""
 
     ours: bool
-    """Whether the state lies in this checkout's state folder, and goes when the stack goes."""
+    """Whether the state is in this checkout's state folder. `down` then removes it with the stack."""
 
     settings: dict[str, str | None]
-    """Environment variables to set; None: to be unset."""
+    """Environment variables for the CLI. None: the variable must not be set."""
 
     shown: str
-    """How to name it to a person."""
+    """The name of the backend in messages."""
 
     folder: Path | None = None
-    """Where our own backend lies."""
+    """The folder of our own backend. None: another backend has the state."""
 
     def knows(self, project: str, stack: str) -> bool | None:
-        """Return whether our own backend has this stack; None when that is another backend's to say."""
+        """Return whether our own backend has this stack. None: another backend has the state, and is not asked."""
         if self.folder is None:
             return None
         return any((self.folder / ".pulumi" / "stacks" / project).glob(f"{stack}.json*"))
 
     def state_file(self, project: str, stack: str) -> Path | None:
-        """Return the file with a stack's state in our own backend; None: there is none, or another backend has it."""
+        """Return the file with a stack's state in our own backend. None: there is no such file, or another backend."""
         if self.folder is None:
             return None
         path = self.folder / ".pulumi" / "stacks" / project / f"{stack}.json"
         return next((each for each in (path, path.with_suffix(".json.gz")) if each.exists()), None)
 
     def drop_torn_notes(self, project: str, stack: str) -> None:
-        """Remove the notes on files of a stack (`.attrs`) that a killed engine left half-written in our own backend.
+        """Remove a stack's `.attrs` files that a killed Pulumi engine left half-written in our own backend.
 
-        The engine replaces its state in one step, but not the note beside it: it goes on without one, and gives up
-        ("failed to load checkpoint: EOF") at half of one.
+        The Pulumi engine replaces a state file in one step, but not the `.attrs` file beside it. It works without that
+        file, but fails if the file is half-written ("failed to load checkpoint: EOF").
         """
         if self.folder is None:
             return
@@ -63,7 +63,7 @@ class Backend:
 
 
 def find_backend(environ: Mapping[str, str] = os.environ) -> Backend:
-    """Return the backend that the environment or a login names, else our own, made if it is missing."""
+    """Return the backend that the environment or a login names, else our own. Creates our own if it is missing."""
     chosen = chosen_backend(environ)
     if chosen is not None:
         return chosen
@@ -72,13 +72,13 @@ def find_backend(environ: Mapping[str, str] = os.environ) -> Backend:
     settings = {
         "PULUMI_BACKEND_URL": f"file://{folder}",
         "PULUMI_CONFIG_PASSPHRASE_FILE": str(_passphrase_file()),
-        "PULUMI_CONFIG_PASSPHRASE": None,  # it would win, and belongs to the user's other projects
+        "PULUMI_CONFIG_PASSPHRASE": None,  # it would override the file, and belongs to the user's other projects
     }
     return Backend(ours=True, settings=settings, shown=f"files in {folder}", folder=folder)
 
 
 def chosen_backend(environ: Mapping[str, str] = os.environ) -> Backend | None:
-    """Return the backend that the environment or a login names; None: nobody chose one, so our own is used."""
+    """Return the backend that the environment or a login names. None: the user chose none, so our own is used."""
     url = environ.get("PULUMI_BACKEND_URL")
     if url:
         return Backend(ours=False, settings={}, shown=url)
@@ -89,7 +89,7 @@ def chosen_backend(environ: Mapping[str, str] = os.environ) -> Backend | None:
 
 
 def own_folder() -> Path:
-    """Return where our own backend lies, or would lie."""
+    """Return the folder of our own backend. It may not exist yet."""
     return state_dir().resolve() / "pulumi"
 
 
@@ -102,7 +102,7 @@ def _is_json(path: Path) -> bool:
 
 
 def _login(environ: Mapping[str, str]) -> str:
-    """Return the backend that `pulumi login` left behind; empty when nobody is logged in."""
+    """Return the backend that `pulumi login` recorded. Empty: the user is not logged in."""
     home = environ.get("PULUMI_CREDENTIALS_PATH") or environ.get("PULUMI_HOME") or Path.home() / ".pulumi"
     try:
         return str(parse_json((Path(home) / "credentials.json").read_bytes()).get("current") or "")
@@ -111,8 +111,8 @@ def _login(environ: Mapping[str, str]) -> str:
 
 
 def _refuse_odd_passphrase(path: Path) -> None:
-    """Raise UsageError for a passphrase that cannot be read: the engine would fail in the middle, with other words."""
-    hint = "put it back from a copy; without it the state of this checkout's stacks cannot be read"
+    """Raise UsageError if the passphrase cannot be read: the Pulumi engine would fail later, with an unclear error."""
+    hint = "restore it from a copy; without it the state of this checkout's stacks cannot be read"
     try:
         text = path.read_bytes().decode()
     except OSError as error:
@@ -124,7 +124,10 @@ def _refuse_odd_passphrase(path: Path) -> None:
 
 
 def _passphrase_file() -> Path:
-    """Return the file with the passphrase of our backend, mode 0600; two first uses at once end up with one."""
+    """Return the file with the passphrase of our own backend. Creates it with mode 0600 if it is missing.
+
+    If two commands create it at the same time, both use the same passphrase.
+    """
     path = state_dir().resolve() / "pulumi-passphrase"
     if path.exists():
         _refuse_odd_passphrase(path)

@@ -21,7 +21,7 @@ LOCK = re.compile(r"created by (?P<user>\S+)@(?P<host>\S+) \(pid (?P<pid>\d+)\)"
 
 
 class LockedError(DeployError):
-    """Another Pulumi engine works on the stack, or was killed on another machine while it did."""
+    """Another Pulumi engine works on the stack, or was killed on another machine while it held the lock."""
 
 
 def unlocked(run: Callable[[], Answer], cancel: Callable[[], None], *, stack: str) -> Answer:
@@ -59,7 +59,7 @@ def _all_dead(holders: Sequence[dict[str, str]]) -> bool:
 
 
 def _is_pulumi(pid: int) -> bool:
-    """Return whether a Pulumi engine has this pid now; one that was killed and waits to be reaped is none."""
+    """Return whether a running Pulumi engine has this pid. A zombie does not run."""
     try:
         return Process.of_pid(pid) is not None and Path(f"/proc/{pid}/comm").read_text().strip() == "pulumi"
     except (FileNotFoundError, ProcessLookupError):

@@ -4,9 +4,9 @@ from infra.automation.backend import Backend
 from tools.pulumi.cli import PulumiCli
 
 ALWAYS = {
-    # The salt of a stack is read from its state: written into the stack's file, it would make the checkout dirty.
+    # The CLI then reads a stack's salt from its state. Otherwise it writes it into the stack's file, which git tracks.
     "PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER": "true",
-    # infra/automation/plugins.py fetches what the cloud needs, no more
+    # infra/automation/plugins.py fetches the one plugin that the cloud needs
     "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
 }
 

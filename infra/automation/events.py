@@ -57,10 +57,10 @@ class Report:
     """The outputs of the stack. Empty until the program has succeeded."""
 
     done: dict[str, list[str]] = field(default_factory=dict)
-    """Names of resources by what happened to them: `create`, `delete`, …"""
+    """Names of changed resources, by step: `create`, `delete`, …"""
 
     planned: dict[str, list[str]] = field(default_factory=dict)
-    """Names of resources by what was going to happen to them."""
+    """Names of the resources that the Pulumi engine was going to change, by step."""
 
     missing: list[str] = field(default_factory=list)
     """Names of resources that a refresh looked for and did not find."""
@@ -71,7 +71,7 @@ class Report:
     """Whether the Pulumi engine began to work on resources."""
 
     _looked_for: set[str] = field(default_factory=set)
-    """Resources that a refresh is asking its provider about."""
+    """URNs of the resources for which a refresh has no answer of the provider yet."""
 
     def read(self, line: str) -> list[str]:
         """Read one line of the Pulumi engine and return the lines to print."""
@@ -88,7 +88,7 @@ class Report:
             if kind in event:
                 try:
                     return take(event[kind])
-                except (KeyError, TypeError, AttributeError):  # another version of Pulumi; it did its work
+                except (KeyError, TypeError, AttributeError):  # from another version of Pulumi, whose work still counts
                     return []
         return []
 
@@ -122,7 +122,7 @@ class Report:
         metadata = event["metadata"]
         step, name, what = _step(event)
         if metadata["urn"] in self._looked_for:
-            # `refresh` reports a resource that is gone as a delete, `up --refresh` as a refresh with nothing new.
+            # If a resource no longer exists, `refresh` reports a delete, `up --refresh` a refresh without a new state.
             self._looked_for.remove(metadata["urn"])
             if metadata.get("new") is not None:
                 return []

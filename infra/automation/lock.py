@@ -1,8 +1,8 @@
 """One operation on a stack at a time, and the Pulumi engine that an interrupted operation left running.
 
 The kernel releases the lock when its holder ends. A note beside it names the process of the Pulumi engine. It is
-written when that starts and removed only when the operation succeeded, so a note means that the previous operation
-was interrupted or failed.
+written when the Pulumi engine starts, and removed only when the operation has succeeded. So a note means that the
+previous operation was interrupted or failed.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from core.waiting.condition import wait_until
 from core.waiting.deadline import Deadline
 
 ENGINE_WAIT_S = 300.0
-"""How long a Pulumi engine that outlived its command may take. It stops when its operation is done."""
+"""How long to wait for a Pulumi engine that outlived its command. It ends when its operation is complete."""
 
 ENGINE_STOP_S = 60.0
 """How long a Pulumi engine may take to end after SIGTERM, before it is killed."""
@@ -64,7 +64,7 @@ def has_unfinished(stack: str) -> bool:
 def operation(stack: str, *, stop_earlier: bool = False) -> Iterator[Operation]:
     """Lock the stack. Raises DeployError if another command holds it, or an earlier Pulumi engine does not end.
 
-    Waits for a Pulumi engine that outlived its command, or stops it with `stop_earlier`: `down` undoes its work.
+    Waits for a Pulumi engine that outlived its command. With `stop_earlier`, stops it: `down` undoes its work anyway.
     """
     folder = stack_state_dir(stack)
     with (folder / "lock").open("a") as lock:
@@ -92,7 +92,7 @@ def await_engine(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Wait until a Pulumi engine without a command has ended. Raises DeployError when it does not."""
+    """Wait until a Pulumi engine that outlived its command has ended. Raises DeployError when it does not."""
     if engine.is_running():
         say(f"  its Pulumi engine (process {engine.pid}) is still working; waiting for it")
     wait_until(
@@ -131,7 +131,7 @@ def stop_engine(
 def sweep(
     engine: Process, *, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
 ) -> None:
-    """End the children of a Pulumi engine that was killed: its language host and providers do not notice."""
+    """End the children of a Pulumi engine that was killed: its language host and providers would keep running."""
     end = Deadline.after(SWEEP_S, clock)
     number = signal.SIGTERM
     while members := engine.session_members():
@@ -144,7 +144,7 @@ def sweep(
 
 @contextmanager
 def passed_on(process: "subprocess.Popen[bytes]") -> Iterator[None]:
-    """Let a process at the user's terminal handle signals, and stay until it has ended.
+    """Let `process`, which runs at the user's terminal, handle signals. In the block, they do not end this process.
 
     A terminal sends Ctrl-C to both processes. Other signals reach only this one, which forwards them.
     """
@@ -163,15 +163,17 @@ def passed_on(process: "subprocess.Popen[bytes]") -> Iterator[None]:
 def forwarding(engine: Process | None) -> Iterator[list[int]]:
     """Forward Ctrl-C and SIGTERM to the Pulumi engine. Yields the list of received signals.
 
-    It finishes the current step after the first and gives up after the second. It gets SIGTERM for both:
-    SIGINT stays ignored in a process that a shell started in the background.
+    After the first signal, the Pulumi engine finishes its current step. After the second, it stops at once. After the
+    third, it is killed. It gets SIGTERM, never SIGINT: a process that a shell started in the background ignores SIGINT.
     """
     received: list[int] = []
 
     def take(number: int, _frame: object) -> None:
         received.append(number)
         if len(received) == 1:
-            say("\n  stopping after the current step; a second time stops at once and may leave something incomplete")
+            say(
+                "\n  stopping after the current step; a second Ctrl-C stops at once and may leave something incomplete"
+            )
         if engine is not None:
             engine.send(signal.SIGKILL if len(received) > 2 else signal.SIGTERM)  # noqa: PLR2004
 

@@ -1,7 +1,7 @@
 """The Pulumi plugin of a cloud: fetched once, as a visible step.
 
-Without this, the Pulumi engine fetches a plugin for every installed SDK, whatever cloud the stack uses: hundreds of
-megabytes for nothing, and without a network, seconds of trying in every run.
+Otherwise, the Pulumi engine fetches a plugin for every installed SDK, also for clouds that the stack does not use: that
+is hundreds of megabytes. Without a network, the attempts delay every run by seconds.
 """
 
 import subprocess

@@ -28,14 +28,14 @@ from infra.automation.plugins import ensure_plugin
 from tools.pulumi.cli import PulumiCli, find_cli
 
 STREAMED = {"PULUMI_ENABLE_STREAMING_JSON_PREVIEW": "true"}
-"""Without it, `preview --json` prints one document of another form; scripts of users expect that one."""
+"""Makes `preview --json` print one event a line. Not set for users' own commands: their scripts expect one document."""
 
 POLL_S = 0.05
 STOP_S = 15.0
-"""How long a Pulumi engine may take to end after SIGTERM, when it took too long."""
+"""How long a Pulumi engine may take to end after SIGTERM, which it gets at its time limit."""
 
 ASK_S = 60.0
-"""How long the CLI may take without touching resources: it reads or writes the state, perhaps in a bucket."""
+"""Time limit for commands that do not work on resources. They read or write the state, perhaps in a bucket."""
 
 SHOWN_LINES = 12
 
@@ -75,7 +75,7 @@ class Engine:
 
     @cached_property
     def cli(self) -> PulumiCli:
-        """The CLI, found, fetched or built on first use: a command that has nothing to do needs none."""
+        """The CLI. It is found, fetched or built on first use, because some commands do not need it."""
         return find_cli()
 
     def stream(self, verb: str, *arguments: str, operation: Operation, limit_s: float | None = None) -> Report:
@@ -115,7 +115,7 @@ class Engine:
     def at_terminal(self, arguments: Sequence[str], operation: Operation, *, config: bool) -> "Typed":
         """Run a command as the user typed it, at their terminal, and return the result.
 
-        `config`: with a copy of the stack's file, because the CLI would write a salt into the file itself.
+        With `config`, the CLI gets a copy of the stack's file, because it would write a salt into the file itself.
         """
         if self.vendor is not None:
             ensure_plugin(self.cli, self.vendor)
@@ -128,7 +128,7 @@ class Engine:
             operation.started(engine)
         with passed_on(process):
             status = process.wait()
-        report = Report(preview=True)  # a preview is read until the update begins, which empties the file
+        report = Report(preview=True)  # the file has the events of the preview; an update that begins empties it
         lines = self._events.read_text(errors="replace").splitlines() if self._events.exists() else []
         for line in lines:
             report.read(line)
@@ -168,7 +168,7 @@ class Engine:
         return cli_environment(self.cli, self.backend) | self.settings
 
     def config_file(self) -> Path:
-        """Return a new copy of the stack's file: the Pulumi engine adds a salt to the file that it gets.
+        """Return a new copy of the stack's file. The Pulumi engine adds a salt to the file that it gets.
 
         If the stack's file was deleted, keep the copy of the last run: the stack can still be removed.
         """
@@ -261,7 +261,7 @@ class Engine:
 
 
 def _cause(error: str) -> tuple[str, list[str]]:
-    """Return the line of an error that names its cause, and the other lines: a traceback names it last."""
+    """Return the line of an error that names its cause, and the other lines. In a traceback, that is the last line."""
     lines = [line for line in error.splitlines() if line.strip()] or [error]
     if any(line.startswith("Traceback ") for line in lines):
         return lines[-1], lines[:-1]
@@ -269,7 +269,7 @@ def _cause(error: str) -> tuple[str, list[str]]:
 
 
 def _complete(lines: IO[str]) -> Iterator[str]:
-    """Yield the lines that are complete; the start of one that is being written is read again next time."""
+    """Yield the complete lines. An incomplete last line is read again next time."""
     while True:
         place = lines.tell()
         line = lines.readline()

@@ -17,7 +17,7 @@ from core.waiting.one_at_a_time import one_at_a_time
 
 BOOTSTRAP = CHECKOUT / "tools" / "bootstrap.sh"
 ENVIRONMENT = CHECKOUT / ".venv"
-"""What tools/bootstrap.sh installs into."""
+"""The environment into which tools/bootstrap.sh installs."""
 
 
 def ensure_sdk(cloud: str) -> None:
@@ -41,7 +41,9 @@ def ensure_sdk(cloud: str) -> None:
             "make your user its owner with chown",
         )
         raise UsageError(what, where=str(ENVIRONMENT), hint=f"{hint}, or remove it as its owner and run this again")
-    with one_at_a_time(ENVIRONMENT / ".sdk.lock", f"waits for another command that installs what cloud {cloud} needs"):
+    with one_at_a_time(
+        ENVIRONMENT / ".sdk.lock", f"waiting for another command, which installs the SDKs of cloud {cloud}"
+    ):
         if _missing(cloud):
             _install(cloud)
     importlib.invalidate_caches()  # another command may have installed them

@@ -1,7 +1,7 @@
 """One stack and every operation on it: the only module that runs the Pulumi engine.
 
-A command that loads half of a stack has the other half deleted, so no other module may run it. Decides nothing about
-clouds. Every operation first recovers from an interrupted one.
+If a program declares half of a stack, the Pulumi engine deletes the other half. So no other module may run it. Decides
+nothing about clouds. Every operation first recovers from an interrupted one.
 """
 
 import json
@@ -57,9 +57,9 @@ class Stack:
         self._engine.settings[name] = value
 
     def known_ids(self) -> set[str]:
-        """Return the ids of all resources in the state that a cloud created. Empty: there is no stack.
+        """Return the ids of all resources in the state that a cloud created. Empty: there are none, or no stack.
 
-        The Pulumi engine creates providers and host keys itself, before it calls a cloud.
+        Leaves out providers and host keys: the Pulumi engine creates them itself, before it calls a cloud.
         """
         resources = self._deployment().get("resources") or []
         return {str(each["id"]) for each in resources if "id" in each and not str(each["type"]).startswith(ENGINE)}
@@ -81,7 +81,7 @@ class Stack:
         return str(self._deployment().get("manifest", {}).get("time") or "")
 
     def preview(self) -> Report:
-        """Report what `up` would do. Does not leave a new stack behind."""
+        """Report what `up` would do. Removes the stack again if it did not exist before."""
         report = self._stream("preview", "--refresh")
         if report is not None:
             return report
@@ -92,7 +92,7 @@ class Stack:
             self.remove()
 
     def up(self, *, limit_s: float | None = None) -> Report:
-        """Bring the resources to what the stack's file says, after a refresh.
+        """Refresh the state, then change the resources to what the stack's file says.
 
         Raises EngineTimeoutError when that takes longer than `limit_s`.
         """
@@ -148,9 +148,9 @@ class Stack:
             raise self._in_words(error) from None
 
     def changed_at(self) -> float | None:
-        """Return when the state was last changed, in seconds since the epoch; None: there is no stack, or no change.
+        """Return when the state was last changed, in seconds since the epoch. None: there is no stack, or no change.
 
-        Our own backend has it in the file's time; other backends are queried.
+        For our own backend, that is the time of the state file. Other backends are queried.
         """
         if self.backend.ours:
             file = self.backend.state_file(PROJECT, self._engine.stack)
@@ -166,7 +166,7 @@ class Stack:
         return max(ends, default=None)
 
     def remove(self, *, with_resources: bool = False) -> None:
-        """Remove the stack, its history and backups. Pulumi refuses that while it has resources, except with force."""
+        """Remove the stack, its history and backups. Pulumi refuses a stack with resources, except by force."""
         anyway = ["--force"] if with_resources else []
         self._ask(
             "stack", "rm", "--yes", "--preserve-config", "--remove-backups", *anyway, "--stack", self._engine.named
@@ -238,8 +238,8 @@ class Stack:
 def hold(name: str, cloud: str, *, stop_earlier: bool = False, reference: str = "") -> Iterator[Stack]:
     """Yield the stack `name`, locked against other commands. The CLI is found or built when it is needed.
 
-    Waits for a Pulumi engine that outlived its command, or stops it with `stop_earlier`. `reference` is the name for
-    the CLI, if it differs.
+    Waits for a Pulumi engine that outlived its command. With `stop_earlier`, stops it. `reference` is the name of the
+    stack for the CLI, if that is not `name`.
     """
     with operation(name, stop_earlier=stop_earlier) as held:
         backend = find_backend()

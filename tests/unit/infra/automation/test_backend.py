@@ -50,7 +50,7 @@ def test_a_damaged_passphrase_is_reported_before_the_engine_starts(state: Path, 
     find_backend({})
     (state / "pulumi-passphrase").write_bytes(content)
 
-    with pytest.raises(UsageError, match="pulumi-passphrase: holds no passphrase; put it back from a copy"):
+    with pytest.raises(UsageError, match="pulumi-passphrase: holds no passphrase; restore it from a copy"):
         find_backend({})
 
 

@@ -171,9 +171,7 @@ def forwarding(engine: Process | None) -> Iterator[list[int]]:
     def take(number: int, _frame: object) -> None:
         received.append(number)
         if len(received) == 1:
-            say(
-                "\n  stopping after the current step; a second Ctrl-C stops at once and may leave something incomplete"
-            )
+            say("\n  stopping after the current step; a second Ctrl-C stops at once and may leave something incomplete")
         if engine is not None:
             engine.send(signal.SIGKILL if len(received) > 2 else signal.SIGTERM)  # noqa: PLR2004
 

@@ -42,7 +42,7 @@ def ensure_sdk(cloud: str) -> None:
         )
         raise UsageError(what, where=str(ENVIRONMENT), hint=f"{hint}, or remove it as its owner and run this again")
     with one_at_a_time(
-        ENVIRONMENT / ".sdk.lock", f"waiting for another command, which installs the SDKs of cloud {cloud}"
+        ENVIRONMENT / ".sdk.lock", f"  another process is installing the SDKs of {cloud}; waiting for it"
     ):
         if _missing(cloud):
             _install(cloud)

@@ -24,7 +24,7 @@ ENDED_AT_START = "unexpected state"
 
 
 class Attempts:
-    """Runs the Pulumi engine for one place after the other."""
+    """Runs the Pulumi engine in one place after the other."""
 
     def __init__(self, stack: str, cloud: Cloud, previous: KnownPlacement | None, held: "Stack") -> None:
         self._stack = stack
@@ -39,7 +39,7 @@ class Attempts:
         placement = candidate.placement
         if self._is_first_up:
             self._held.unprotect()  # a blank disk of the previous attempt may be in another zone
-        # Not as blank: an interrupted attempt cannot note whether it created a host.
+        # Without `blank_at`: an attempt that is interrupted cannot note whether it created a host.
         self._note(placement, Progress() if self._is_first_up else None)
         self._hand_over(placement)
         try:
@@ -56,14 +56,14 @@ class Attempts:
         self._note(placement, None)
 
     def forget_ended(self) -> None:
-        """Remove instances from the state that ended while they started. The next attempt of an `up` does so itself."""
+        """Remove from the state the instances that ended while they started. Another attempt would do that itself."""
         if not self._instances_ended:
             return
         try:
-            with step("look up what became of the machines"):
+            with step("check which machines exist (Pulumi refresh)"):
                 self._held.refresh()
         except DeployError as error:
-            say(f"  ! {error}; the next `up` looks again")
+            say(f"  ! {error}; the next `up` checks them")
 
     def _hand_over(self, placement: Placement) -> None:
         blank = Progress(blank_at=self._volumes.at) if self._is_first_up else None

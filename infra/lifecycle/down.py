@@ -1,6 +1,6 @@
 """Destroys a stack, then queries the host or the cloud until nothing of it remains.
 
-What costs money goes first: a denied list, or a Pulumi engine that fails, ends the command after that and not before.
+Removes first what costs money. A denied API call or a failed Pulumi engine ends the command only after that.
 
 Reports `ok` only after a new query. Removes the stack's state and files last, and only when nothing remains, so that a
 failed teardown can be run again. Hosts that we did not create keep what is on them, and this checkout keeps their keys.
@@ -85,7 +85,7 @@ def tear_down(stack: str, *, sleep: Callable[[float], None] = time.sleep) -> Tea
     with hold(stack, cloud, stop_earlier=True) as held:
         keep = _keeps(stack)
         appears = Deadline.after(APPEAR_S if cloud in RENTED and _has_creations_in_flight(held) else 0.0)
-        placement = _placement(cloud, stack, held)  # before the state forgets it with its resources
+        placement = _placement(cloud, stack, held)  # before `destroy` removes it from the state
         try:
             _refuse_other_login(cloud, placement)
             _recover(cloud, stack, held, end)
@@ -109,12 +109,12 @@ def tear_down(stack: str, *, sleep: Callable[[float], None] = time.sleep) -> Tea
         result = _write(stack, Teardown(cloud, not left, destroyed, left, kept, asked, hosts_stay))
         if left:
             raise _not_gone(stack, left)
-        if kept:  # the next `up` uses it again, after a preflight as before the first
+        if kept:  # the next `up` uses what was kept, after a full preflight
             outputs_file(stack).unlink(missing_ok=True)
             endpoint_file(stack).unlink(missing_ok=True)  # its address may belong to somebody else tomorrow
             return result
         _forget(held, made=report is not None, gave_up=gave_up is not None)
-        # Before the lock is released: else the next command would lose what it has just created.
+        # Before the lock is released: otherwise this could remove files that the next command has just created.
         if hosts_stay:
             outputs_file(stack).unlink(missing_ok=True)
         else:
@@ -156,7 +156,7 @@ def _has_creations_in_flight(held: Stack) -> bool:
 def _refuse_other_login(cloud: str, placement: Placement | None) -> None:
     """Raise UsageError for a login to another account. Continue if the login may not look up its account.
 
-    The Pulumi provider rejects another account, too, and nothing is forgotten before the cloud was queried.
+    The Pulumi provider rejects another account, too, and `down` removes no notes before it has queried the cloud.
     """
     try:
         refuse_other_login(cloud, placement)
@@ -211,7 +211,7 @@ def cloud_name_of(stack: str) -> str:
 
 
 def _last_cloud(stack: str) -> str | None:
-    """Return the cloud that the copy of the stack's file names, made when the Pulumi engine last ran."""
+    """Return the cloud in the copy of the stack's file that the last run of the Pulumi engine made."""
     cloud = _last_deployment(stack).get("cloud")
     return None if cloud is None else str(cloud)
 
@@ -225,7 +225,7 @@ def _keeps(stack: str) -> bool:
 
 
 def _last_deployment(stack: str) -> dict[str, Any]:
-    """Return what the copy of the stack's file holds, made when the Pulumi engine last ran. Empty: there is no copy."""
+    """Return the copy of the stack's file that the last run of the Pulumi engine made. Empty: there is no copy."""
     copy = state_dir() / "stacks" / stack / "project" / f"Pulumi.{stack}.yaml"
     try:
         return dict(read_yaml(copy, shown_as=str(copy))["config"][DEPLOYMENT_KEY])
@@ -234,7 +234,7 @@ def _last_deployment(stack: str) -> dict[str, Any]:
 
 
 def _left(cloud: str, stack: str, end: Deadline) -> list[str]:
-    """Return what remains, after removing what the state does not know."""
+    """Remove the resources that the state does not know, and return what then remains."""
     with step("query what remains"):
         left = _asked(remaining.find, cloud, stack, end)
     there = [line for line in left if not line.startswith(NOT_KNOWN)]

@@ -1,6 +1,6 @@
-"""Keeps the outputs file of a stack as new as its state, so that every way of `pulumi up` leads on to `make provision`.
+"""Updates a stack's outputs file from its state, so that `make provision` works after any `pulumi up`.
 
-`make up` writes the file itself. Plain Pulumi, another checkout or a colleague changes the state alone.
+`make up` writes the file itself. Plain Pulumi, another checkout or a colleague changes only the state.
 """
 
 import shutil
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def bring_up_to_date(stack: str) -> None:
-    """Write the outputs file from the state, when it is missing or older. Remove it when the state has no outputs.
+    """Write the outputs file from the state if it is missing or older. Remove it if the state has no outputs.
 
-    A backend that does not answer is a warning while there is a file. Raises DeployError when there is none.
+    If the backend does not answer, print a warning and keep the file. Raises DeployError if there is no file.
     """
     path = outputs_file(stack)
     written = path.stat().st_mtime if path.exists() else None
@@ -30,11 +30,11 @@ def bring_up_to_date(stack: str) -> None:
     except DeployError as error:
         if written is None:
             raise
-        say(f"  ! {error}; going on with the outputs of the last `make up` here")
+        say(f"  ! {error}; continuing with the outputs of the last `make up` in this checkout")
 
 
 def _is_worth_asking(stack: str, written: float | None) -> bool:
-    """Return whether the state may have something newer. For our own backend two looks at files say it."""
+    """Return whether the state may be newer. In our own backend, the times of two files show that."""
     if chosen_backend() is None:
         own = Backend(ours=True, settings={}, shown="", folder=own_folder()).state_file(PROJECT, stack)
         return own is not None and (written is None or own.stat().st_mtime > written)
@@ -42,11 +42,11 @@ def _is_worth_asking(stack: str, written: float | None) -> bool:
         return (STACKS_DIR / f"Pulumi.{stack}.yaml").exists()
     from tools.pulumi.cli import present_cli
 
-    return present_cli() is not None  # nobody waits minutes for one, to learn that nothing has changed
+    return present_cli() is not None  # fetching a CLI takes minutes, and perhaps nothing has changed
 
 
 def _read_newer(stack: str, path: Path, written: float | None) -> None:
-    # Loaded where they are needed: the usual command finds its file new enough.
+    # Imported here because most commands find the file new enough.
     from infra.automation.stack import beside_others
     from infra.lifecycle.saved import save_outputs
 
@@ -66,14 +66,14 @@ def _read_newer(stack: str, path: Path, written: float | None) -> None:
         if is_new and not path.exists():
             shutil.rmtree(path.parent, ignore_errors=True)
     if values and path.read_bytes() != before:
-        stack_file_digest(stack).unlink(missing_ok=True)  # nobody knows from which file these come
+        stack_file_digest(stack).unlink(missing_ok=True)  # it is not known which stack file these come from
         say(f"  read the outputs of stack {stack} from its state in {held.backend.shown}")
 
 
 def _of_machines_that_exist(held: "Stack") -> dict[str, Any]:
-    """Return the outputs in the state; none of a cloud stack whose machines are gone, which keeps a disk, say.
+    """Return the outputs in the state. Empty for a cloud stack without machines, for example if it kept only a disk.
 
-    The Pulumi engine leaves a stack's outputs as they were until the next `up`.
+    The Pulumi engine does not change the outputs of such a stack until the next `up`.
     """
     from infra.contract.stack_placement import exported_placement
 

@@ -1,4 +1,4 @@
-"""A stack's outputs as a file, so that provisioning never has to ask the engine for them."""
+"""A stack's outputs as a file, so that provisioning does not need the Pulumi engine."""
 
 from typing import Any
 
@@ -11,9 +11,9 @@ from infra.contract.outputs import StackOutputs
 
 
 def save_outputs(stack: str, values: dict[str, Any]) -> StackOutputs:
-    """Check what the program exported, write it, and return it. Raises ConfigError for a value that is wrong.
+    """Check the outputs that the program exported, write and return them. Raises ConfigError for a wrong value.
 
-    Defaults are left out: some are refused when they are written where they do not apply.
+    Writes no defaults: some keys are refused where they do not apply, even with the default.
     """
     try:
         outputs = StackOutputs.model_validate(values)
@@ -34,7 +34,7 @@ def note_file(stack: str, digest: str) -> None:
 
 
 def file_differs(stack: str) -> bool:
-    """Return whether the stack's file is another one than at the last `up`; not where that noted nothing."""
+    """Return whether the stack's file has changed since the last `up`. False if that `up` noted no digest."""
     try:
         return stack_file_digest(stack).read_text().strip() != file_digest(stack)
     except (OSError, ValueError):

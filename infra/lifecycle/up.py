@@ -61,7 +61,7 @@ def _check(config: DeploymentConfig, stack: str, previous: KnownPlacement | None
         for line in odd_hours(config, previous, datetime.now(UTC)):
             say(f"  ! {line}")
         return
-    with step("look for what would go wrong (preflight)"):
+    with step("look for problems (preflight)"):
         found = preflight.findings(config, stack, previous)
         for each in found:
             if each.level == "warning":
@@ -88,14 +88,14 @@ def _leave_other_region(
 
 
 def _await_ends(cloud: Cloud, previous: KnownPlacement | None) -> None:
-    """Wait until hosts that were just stopped or terminated have ended: the Pulumi engine takes them for running."""
+    """Wait until no host is stopping or terminating: the Pulumi engine would take such a host for a running one."""
     if previous is None:
         return
     try:
-        with step("look for hosts that are about to stop or end"):
+        with step("look for hosts that are stopping or terminating"):
             cloud.await_ends(previous)
     except DeniedError as error:
-        say(f"  ! could not check whether hosts are about to end: {error}; continuing")
+        say(f"  ! could not check whether hosts are stopping or terminating: {error}; continuing")
 
 
 def _announce(config: DeploymentConfig, cloud: Cloud, previous: KnownPlacement | None, first: Candidate) -> None:
@@ -107,7 +107,7 @@ def _announce(config: DeploymentConfig, cloud: Cloud, previous: KnownPlacement |
         say(f"  {line}")
 
 
-def _try_places(  # noqa: PLR0917  # each is another thing
+def _try_places(  # noqa: PLR0917  # six different values
     config: DeploymentConfig,
     stack: str,
     cloud: Cloud,

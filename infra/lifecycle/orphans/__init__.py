@@ -1,4 +1,4 @@
-"""What a host or a cloud has of stacks beyond their state: listed, reported by `make orphans`, removed before `up`.
+"""Resources of stacks that are not in their state. `make orphans` reports them; `up` and `down` remove them.
 
-Knows no kind of resource: infra/clouds/ lists and removes them.
+Does not know the kinds of resources: infra/clouds/ lists and removes them.
 """

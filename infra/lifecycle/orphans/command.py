@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """List our resources, and remove orphans with --delete. Return 1 if a place could not be queried."""
     parser = Parser(prog="make orphans", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--cloud", required=True, choices=RENTED, help="which cloud to look at")
-    parser.add_argument("--delete", action="store_true", help="remove what belongs to no known stack, after asking")
+    parser.add_argument("--delete", action="store_true", help="remove the orphans, after asking")
     options = parser.parse_args(arguments)
     say(f"orphans: lists our resources in all regions of {options.cloud}")
     cloud = ready_cloud(options.cloud)
@@ -47,12 +47,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with step(f"remove {len(orphans)} resource(s)"):
             cloud.remove_resources(orphans)
     elif orphans:
-        say(f"  unless they are a colleague's: make orphans CLOUD={options.cloud} ARGS=--delete")
+        say(f"  to remove them, unless they are a colleague's: make orphans CLOUD={options.cloud} ARGS=--delete")
     return 1 if unseen else 0
 
 
 def known_ids() -> set[str]:
-    """Return the ids of the stacks that this checkout has notes of."""
+    """Return the ids of the stacks whose placement this checkout has noted."""
     found = set()
     for path in placement_files():
         try:
@@ -63,7 +63,7 @@ def known_ids() -> set[str]:
 
 
 def _found(cloud: Cloud) -> tuple[list[CloudResource], list[str]]:
-    """Return what all places have, and which could not be queried. Raises UsageError for a rejected login."""
+    """Return our resources in all places, and what could not be queried. Raises UsageError for a rejected login."""
     places = cloud.places()
     found, unseen = list[CloudResource](), list[str]()
     with ThreadPoolExecutor(AT_ONCE) as pool:

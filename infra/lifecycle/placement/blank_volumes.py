@@ -1,9 +1,9 @@
-"""Whether the data volumes of a stack are proven to be blank: then an edit of the file may make them smaller.
+"""Whether it is proven that a stack's data volumes are blank. Only then may an edit of the file make them smaller.
 
-No cloud reports whether a disk was ever attached. The proof is in the checkout's note: after each failed attempt of a
-first `up` we read the state, and if no attempt has created a host, the note gets the time of that state. A state with
-another time was changed later, in another checkout or by hand; an interrupted attempt notes no time. In both cases the
-volumes may hold data.
+No cloud reports whether a disk was ever attached. The proof is in the checkout's note. After each failed attempt of a
+first `up`, we read the state. If no attempt has created a host, the note gets the time of that state. If the state has
+another time now, it was changed later, in another checkout or by hand. An interrupted attempt notes no time. In both
+cases the volumes may hold data.
 """
 
 from typing import TYPE_CHECKING
@@ -26,7 +26,7 @@ def still_blank(noted: KnownPlacement, held: "Stack", *, exports: bool) -> Known
 
 
 class BlankVolumes:
-    """What is proven about a stack's data volumes, from attempt to attempt of an `up`."""
+    """Whether a stack's data volumes are proven to be blank, before and after each attempt of an `up`."""
 
     at: str
     """`blank_at` for the next attempt."""

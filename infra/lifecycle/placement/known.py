@@ -1,7 +1,7 @@
 """The placement of an existing stack: what its state exports, else what this checkout noted. Queries no cloud.
 
-`make up` reads the state through the Pulumi CLI (infra/automation/stack.py); the program asks the engine that runs it
-(infra/lifecycle/placement/of_program.py). Both are a `State` here, so both choose by the same rules.
+`make up` reads the state through the Pulumi CLI (infra/automation/stack.py); the program asks the Pulumi engine that
+runs it (infra/lifecycle/placement/of_program.py). Both are a `State` here, so both choose by the same rules.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The login to a cloud: what the Pulumi provider needs for it, and whether it is the one of the stack."""
+"""The login to a cloud: the variables that the Pulumi provider needs for it, and whether it is the stack's login."""
 
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ def provider_environment(cloud: str, project: str | None) -> dict[str, str]:
 
 
 def hand_provider_environment(cloud: str, placement: Placement, held: "Stack") -> None:
-    """Put into the Pulumi engine's environment what its provider needs for this login."""
+    """Put the variables that the provider needs for this login into the Pulumi engine's environment."""
     for name, value in provider_environment(cloud, placement.project).items():
         held.hand_over(name, value)
 

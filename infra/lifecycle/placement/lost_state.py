@@ -23,8 +23,8 @@ def refuse_lost_state(cloud: Cloud, stack: str, placement: KnownPlacement, state
     """Raise DeployError if the cloud has resources of a complete stack, and the stack's state has none.
 
     Otherwise return the placement. If the cloud confirms that it has nothing, the stack was destroyed and only its note
-    remained: the placement is then that of a stack that holds nothing. Resources that are kept on purpose, and kinds
-    that could not be queried, are warnings.
+    remained. The placement then says that the stack holds nothing. Resources that are kept on purpose, and kinds that
+    could not be queried, are warnings.
     """
     if not placement.is_complete or state.known_ids():
         return placement
@@ -52,13 +52,13 @@ def refuse_lost_state(cloud: Cloud, stack: str, placement: KnownPlacement, state
     return KnownPlacement.of(placement, Progress(holds_nothing=True)) if is_gone else placement
 
 
-def refuse_half_lost_state(stack: str, placement: KnownPlacement, held: Stack, adrift: list[CloudResource]) -> None:
+def refuse_half_lost_state(stack: str, placement: KnownPlacement, held: Stack, orphans: list[CloudResource]) -> None:
     """Raise DeployError if hosts or disks of a complete stack would count as orphans without a reason.
 
-    A command that was interrupted while it created them has recorded that in the state. Otherwise the state may be an
-    older copy, and what it lacks may be what serves.
+    If a command was interrupted while it created them, the state says so. Otherwise the state may be an older copy, and
+    the hosts that it lacks may be the ones that serve.
     """
-    there = [f"  {resource}" for resource in adrift if resource.kind in HOLDING]
+    there = [f"  {resource}" for resource in orphans if resource.kind in HOLDING]
     if not placement.is_complete or not there or held.has_creations_in_flight():
         return
     raise DeployError(
@@ -67,7 +67,7 @@ def refuse_half_lost_state(stack: str, placement: KnownPlacement, held: Stack, a
         where=f"stack {stack}",
         hint=(
             "restore the newest state if this is an older copy;"
-            f" otherwise remove what is listed by hand, or the whole stack: make down STACK={stack}"
+            f" otherwise remove these resources by hand, or the whole stack: make down STACK={stack}"
         ),
         detail="\n".join(there),
     )

@@ -1,7 +1,7 @@
-"""Where the Pulumi program puts a stack in a cloud: what `make up` handed over, else the same choice.
+"""The placement that the Pulumi program uses: the one that `make up` passes in, else the first that it would try.
 
-So plain `pulumi preview|up` needs no variable. The choice is the first that `make up` would try, and is noted in the
-checkout. The program tries no second place: an update that finds no capacity fails, and `make up` tries the others.
+So plain `pulumi preview|up` needs no variable. The program notes its choice in the checkout. It tries no second place:
+an update that finds no capacity fails, and `make up` tries the other places.
 """
 
 import time
@@ -45,16 +45,16 @@ def own_placement(config: DeploymentConfig, stack: str) -> KnownPlacement:
 
     Raises ConfigError and UsageError as `make up` does, DeployError when the state is lost or no place is possible.
     """
-    return placement_from_environ() or _settled(config, stack, own_state(stack), datetime.now(UTC))
+    return placement_from_environ() or _chosen(config, stack, own_state(stack), datetime.now(UTC))
 
 
 @dataclass(frozen=True)
 class OwnState:
-    """The state of the stack that the program runs for, as the engine had it when the program began."""
+    """The state of the stack that the program runs for, as the Pulumi engine had it when the program began."""
 
     exported: Mapping[str, Any]
     resources: Mapping[str, Mapping[str, Any]]
-    """By URN: `type` and `outputs`."""
+    """`type` and `outputs` of each resource, by URN."""
 
     @property
     def backend(self) -> Backend:
@@ -66,31 +66,32 @@ class OwnState:
         return self.exported
 
     def known_ids(self) -> set[str]:
-        """Return the URNs of the resources that a cloud made; what the engine makes by itself is not among them."""
+        """Return the URNs of the resources that a cloud created, without those of the Pulumi engine itself."""
         return {urn for urn, each in self.resources.items() if _is_made(str(each["type"]), each)}
 
     def has_machines(self) -> bool:
-        """Return whether the state has a machine that a cloud made."""
+        """Return whether the state has a machine of a cloud."""
         return any(str(each["type"]).endswith(MACHINE) for each in self.resources.values())
 
 
 def _is_made(kind: str, resource: Mapping[str, Any]) -> bool:
-    """Return whether a resource is one that a cloud made: it has outputs, and our components have none."""
+    """Return whether a cloud created the resource. Such a resource has outputs; our components have none."""
     return not kind.startswith(ENGINE) and bool(resource.get("outputs"))
 
 
 def own_state(stack: str) -> OwnState:
-    """Ask the running engine for the state of its own stack. Raises DeployError when it cannot tell."""
+    """Return the state of the stack, from the running Pulumi engine. Raises DeployError if that cannot read it."""
     name = f"{pulumi.get_organization()}/{PROJECT}/{stack}"
     exported = _asked("pulumi:pulumi:readStackOutputs", "name", name)
     return OwnState(exported, _asked("pulumi:pulumi:readStackResourceOutputs", "stackName", name))
 
 
 def _asked(token: str, key: str, stack: str) -> dict[str, Any]:
-    """Return what the running Pulumi engine knows of its own stack.
+    """Return the answer of the running Pulumi engine about its stack.
 
-    Asked again for some seconds: at the start of an update the engine writes the state, and reads it half written
-    ("failed to load checkpoint: EOF"). Not by `pulumi.runtime.invoke`, with which one failed call fails the program.
+    Repeats a failed call for ASK_S seconds: at the start of an update the Pulumi engine writes the state, and may read
+    it half-written ("failed to load checkpoint: EOF"). Does not use `pulumi.runtime.invoke`, because one failed call of
+    that fails the program.
     """
     arguments = Struct()
     arguments.update({key: stack})
@@ -106,12 +107,12 @@ def _asked(token: str, key: str, stack: str) -> dict[str, Any]:
             if end.left_s():
                 time.sleep(PAUSE_S)
                 continue
-            what = f"the engine could not read it ({error.details() if hasattr(error, 'details') else error})"
+            what = f"the Pulumi engine could not read it ({error.details() if hasattr(error, 'details') else error})"
             hint = "run the command again; `make up` reads it through the CLI"
             raise DeployError(what, where=f"state of stack {stack}", hint=hint) from None
 
 
-def _settled(config: DeploymentConfig, stack: str, state: OwnState, now: datetime) -> KnownPlacement:
+def _chosen(config: DeploymentConfig, stack: str, state: OwnState, now: datetime) -> KnownPlacement:
     """Return the place that `make up` would try first, and note it."""
     cloud = ready_cloud(config.cloud)
     previous, is_exported = recorded_placement(stack, state)
@@ -124,10 +125,10 @@ def _settled(config: DeploymentConfig, stack: str, state: OwnState, now: datetim
     write_placement(stack, KnownPlacement.of(placement, None if is_complete else Progress()))
     if not is_exported:
         pulumi.log.info(placement_line(placement, stack, bound=is_bound(config, previous)))
-    return KnownPlacement.of(placement)  # not as blank: nobody has proved that
+    return KnownPlacement.of(placement)  # without `blank_at`: it is not proven that volumes are blank
 
 
 def placement_line(placement: Placement, stack: str, *, bound: bool) -> str:
-    """Return which place was chosen, and what to do when it has no capacity."""
+    """Return a line with the chosen place, and what to do if it has no capacity."""
     place = f"placement: {placement.machine_type} in {placement.zone}"
     return place if bound else f"{place}; if it has no capacity, `make up STACK={stack}` tries the next place"

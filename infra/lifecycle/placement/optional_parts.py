@@ -23,7 +23,7 @@ def parts_of(config: DeploymentConfig) -> set[str]:
 def all_parts(config: DeploymentConfig, previous: Placement | None) -> tuple[str, ...] | None:
     """Return the parts that a stack may have after an `up`: those of the file, and those of earlier files.
 
-    None: not known, because the placement is of a release that did not note them.
+    None: not known, because an older release wrote the placement, and noted no parts.
     """
     if previous is None:
         return tuple(sorted(parts_of(config)))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def known_placement(cloud: str, stack: str, held: "Stack") -> KnownPlacement | None:
     """Return the placement that the stack's state exports, else the one that this checkout noted.
 
-    None: the stack was never made, or its cloud rents no machines. Writes the note, and prepares the Pulumi engine for
+    None: the stack was never created, or it is not on AWS or GCP. Writes the note, and prepares the Pulumi engine for
     the login.
     """
     if cloud not in RENTED:

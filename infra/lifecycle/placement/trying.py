@@ -18,7 +18,7 @@ from infra.contract.stack_placement import KnownPlacement
 Result = TypeVar("Result")
 
 ELSEWHERE = "name more zones or machine.fallbacks, another region or market, or try later"
-LONGER = "write more into machine.placement_timeout_s"
+LONGER = "raise machine.placement_timeout_s"
 
 
 def offered(candidates: list[Candidate], stack: str) -> list[Candidate]:
@@ -29,10 +29,11 @@ def offered(candidates: list[Candidate], stack: str) -> list[Candidate]:
 
 
 def first_shown(candidates: list[Candidate], previous: KnownPlacement | None, stack: str) -> Candidate:
-    """Return the place that a preview shows, and plain `pulumi up` takes: the first to try.
+    """Return the candidate that a preview shows and plain `pulumi up` uses: the first to try.
 
-    For a stack that never stood it is one where its blank disks are: the engine refuses to preview their replacement
-    while they are protected, and a preview may not change that. Raises DeployError when there is no place.
+    If no `up` of the stack has completed, prefer the zone of its blank disks. They are protected: the Pulumi engine
+    refuses to preview their replacement, and a preview may not remove the protection. Raises DeployError when there is
+    no candidate.
     """
     first = offered(candidates, stack)[0]
     if previous is not None and not previous.is_complete:
@@ -64,7 +65,7 @@ def place(
 
     An attempt gets the number of seconds that it may take. `out_of_stock` returns the cloud's words when an error only
     means that this place has no capacity. Every other error stops at once. Raises DeployError with a table and the
-    `hint` when no candidate is left or the time is over.
+    `hint` when all candidates have failed or the time is over.
     """
     end, tried = Deadline.after(timeout_s, clock), list[Attempt]()
     for number, candidate in enumerate(candidates):

@@ -1,4 +1,4 @@
-"""What would go wrong in a cloud, found before anything is created: all of it at once, each with what to do.
+"""Finds problems in a cloud before anything is created. Reports all of them at once, each with what to do.
 
 Changes nothing. The checks of a cloud are in its own folder.
 """
@@ -13,7 +13,7 @@ from infra.contract.stack_placement import KnownPlacement
 
 
 def findings(config: DeploymentConfig, stack: str, placement: KnownPlacement | None) -> list[Finding]:
-    """Return the findings; empty for clouds that rent no machines. Raises UsageError without a valid login."""
+    """Return the findings. Empty if the stack is not on AWS or GCP. Raises UsageError without a valid login."""
     if config.cloud not in RENTED:
         return []
     cloud = ready_cloud(config.cloud)

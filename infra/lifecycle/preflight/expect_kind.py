@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def refuse_other_kind(stack: str, kind: str) -> None:
-    """Raise UsageError when the stack has machines with other processors, or on another market, than meant."""
+    """Raise UsageError if the stack's machines do not have the processor or the market that `kind` names."""
     from infra.clouds.registry import cloud_of
     from infra.config import load_stack
 

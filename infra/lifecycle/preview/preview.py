@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def preview(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report, dict[str, Any]]:
-    """Return what `up` would do, and what the stack costs, for a result file. No cost: the cloud rents no machines."""
+    """Return what `up` would do, and what the stack costs, for a result file. No cost: not on AWS or GCP."""
     cloud, cost = rented_cloud(config.cloud), dict[str, Any]()
     if cloud is not None:
         cost = _place_and_price(config, stack, cloud, held)
@@ -30,7 +30,7 @@ def preview(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report
 
 
 def _place_and_price(config: DeploymentConfig, stack: str, cloud: Cloud, held: "Stack") -> dict[str, Any]:
-    """Hand the first place to the program, and print it with its price. Return the price for a result file."""
+    """Pass the first place to the Pulumi program, and print it with its price. Return the price for a result file."""
     with step("look up image and zones"):
         previous = previous_placement(config, stack, cloud, held)
         if previous is not None and not previous.is_complete and lies_elsewhere(config, previous):

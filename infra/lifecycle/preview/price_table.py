@@ -30,7 +30,7 @@ def table() -> str:
 
 
 def updated(text: str) -> str:
-    """Return the README's text with the table of today."""
+    """Return the README's text with a new table."""
     before, _begin, rest = text.partition(BEGIN)
     _old, _end, after = rest.partition(END)
     return before + table() + after
@@ -62,7 +62,7 @@ def _machine(config: DeploymentConfig) -> str:
 
 
 def _price(config: DeploymentConfig) -> tuple[str, str]:
-    """Return the price by the hour and by the month, as text; for spot where no price is listed the most it can be."""
+    """Return the price per hour and per month, as text. For spot without a listed price, the highest possible price."""
     if config.cloud not in RENTED:
         return "nothing", "nothing"
     price, most = stack_price(config), ""

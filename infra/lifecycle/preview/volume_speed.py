@@ -1,4 +1,4 @@
-"""How fast the data volume of a stack is, what that costs, and how long it reads the weights. Asks no cloud."""
+"""How fast the data volume of a stack is, what that costs, and how long reading the weights takes. Asks no cloud."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,25 +11,25 @@ from infra.config import DeploymentConfig
 
 @dataclass(frozen=True, kw_only=True)
 class VolumeSpeed:
-    """What the data volume of each host gives, and what its speed costs."""
+    """The speed of each host's data volume, and what that speed costs."""
 
     disk: str
     mib_per_s: int
     iops: int | None
-    """None: by the size of the disk."""
+    """None: they depend on the size of the disk."""
     usd_per_month: float | None
-    """Of one host, beside the price of the storage; None: our table has no price for it."""
+    """For one host, in addition to the price of the storage. None: our table has no price for it."""
     reading_s: float | None
-    """How long reading the weights takes; None: the model's name tells no size."""
+    """How long reading the weights takes. None: the name of the model does not show its size."""
     patience_s: int
     """How long a start may take."""
 
     def words(self) -> str:
         """Return speed and price in words."""
         iops = "" if self.iops is None else f" and {self.iops} IOPS"
-        price = "whose price is not known: our table has none for it, and the sum leaves it out"
+        price = "price not known, because our table has none; the sum leaves it out"
         if self.usd_per_month is not None:
-            price = f"${self.usd_per_month:.2f} a month more" if self.usd_per_month else "without a price of its own"
+            price = f"${self.usd_per_month:.2f} a month more" if self.usd_per_month else "no extra charge"
         return f"{DISK_NAME[self.disk]}, {self.mib_per_s} MiB/s{iops}, {price}"
 
     def record(self) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def volume_speed(config: DeploymentConfig, machine_type: str) -> VolumeSpeed:
 
 
 def speed_lines(config: DeploymentConfig, speed: VolumeSpeed) -> list[str]:
-    """Return what a person should know of it before `up`, a line each."""
+    """Return the lines about the data volume that a preview prints."""
     lines = [f"data volume: {speed.words()}"]
     reading = reading_words(config.serving, speed.mib_per_s)
     if reading is not None and speed.reading_s is not None:

@@ -189,7 +189,7 @@ def test_a_silent_backend_is_only_a_warning_if_an_outputs_file_exists(
     bring_up_to_date(NAME)
 
     assert "192.0.2.7" in file.read_text()
-    assert "going on with the outputs of the last `make up` here" in capsys.readouterr().err
+    assert "continuing with the outputs of the last `make up` in this checkout" in capsys.readouterr().err
 
 
 def test_a_stack_without_a_file_and_outputs_calls_no_backend(put: Put) -> None:

@@ -567,7 +567,7 @@ def test_preview_prints_the_speed_of_the_data_volume_and_its_price(capsys: pytes
 
     printed = capsys.readouterr().err
     assert "  price: $" in printed
-    assert "  data volume: gp3, 125 MiB/s and 3000 IOPS, without a price of its own\n" in printed
+    assert "  data volume: gp3, 125 MiB/s and 3000 IOPS, no extra charge\n" in printed
     assert "GiB of weights in" in printed
     assert cost["not_priced"] == []
     assert cost["data_volume_speed"]["mib_per_s"] == 125
@@ -672,7 +672,9 @@ def test_a_host_that_missed_its_weekly_start_is_started(
 @pytest.mark.parametrize(
     ("error", "printed"),
     [
-        pytest.param(DeniedError("is not allowed"), "could not check whether hosts are about to end", id="denied"),
+        pytest.param(
+            DeniedError("is not allowed"), "could not check whether hosts are stopping or terminating", id="denied"
+        ),
         pytest.param(DeployError("i-1 is stopping after 300 s"), None, id="it does not end"),
     ],
 )

@@ -28,13 +28,13 @@ READS = "MiB/s read 130.4 GiB of weights in"
         ),
         pytest.param(
             aws.config("example/mystery", machine="r5.16xlarge"),
-            ["data volume: gp3, 125 MiB/s and 3000 IOPS, without a price of its own"],
+            ["data volume: gp3, 125 MiB/s and 3000 IOPS, no extra charge"],
             id="aws, a name without a size",
         ),
         pytest.param(
             gcp.config("a2-ultragpu-4g", data_gib=300),
             [
-                "data volume: Balanced Persistent Disk, 224 MiB/s, without a price of its own",
+                "data volume: Balanced Persistent Disk, 224 MiB/s, no extra charge",
                 f"! data volume: 224 {READS} 596 s of the 900 s that a start may take",
             ],
             id="gcp, slow because the disk is small",
@@ -42,8 +42,8 @@ READS = "MiB/s read 130.4 GiB of weights in"
         pytest.param(
             gcp.config("a3-highgpu-8g"),
             [
-                "data volume: Hyperdisk Balanced, 300 MiB/s and 3000 IOPS, whose price is not known: our table has none"
-                " for it, and the sum leaves it out",
+                "data volume: Hyperdisk Balanced, 300 MiB/s and 3000 IOPS, price not known, because our table has none;"
+                " the sum leaves it out",
                 f"data volume: 300 {READS} 445 s of the 900 s that a start may take",
             ],
             id="gcp, Hyperdisk",

@@ -9,7 +9,7 @@ from infra.config.models.lifetime import WeeklySchedule
 
 
 def by_the_hours(stack: str, now: datetime) -> str:
-    """Return what the weekly hours of a stack say about a host that does not answer; empty if it has none."""
+    """Return a sentence about a host that does not answer, from its stack's weekly hours; empty without such hours."""
     try:
         weekly = load_stack(stack).lifetime.weekly
     except DeployError:

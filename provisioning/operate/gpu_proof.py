@@ -1,7 +1,7 @@
-"""Whether an engine computes on its host's GPUs, from what driver and kernel report about its processes.
+"""Checks that an engine computes on its host's GPUs, by what driver and kernel report about its processes.
 
-The most frequent silent failure is a GPU that is paid for while the CPU computes. Sends no request to the engine: the
-caller has just done that.
+The most frequent silent failure: the CPU computes, and you pay for an idle GPU. Sends no request to the engine, because
+the caller has just sent one.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class GpuReport:
     drivers: tuple[str, ...]
     """The driver's version, once for each GPU that answers."""
     engine_gpus: int
-    """On how many GPUs the engine's processes are."""
+    """Number of GPUs that the engine's processes use."""
     engine_vram: int
     engine_runs: bool
     weights: int
@@ -36,7 +36,7 @@ class GpuReport:
     container: str
     """As systemd-detect-virt prints it, e.g. wsl; empty if the driver sees all processes."""
     models: tuple[dict[str, Any], ...]
-    """What Ollama has loaded."""
+    """The models that Ollama has loaded."""
 
     @classmethod
     def read(cls, seen: dict[str, Any]) -> "GpuReport":
@@ -77,7 +77,7 @@ def prove_none(host: HostRecord) -> str:
     except (HostError, UsageError) as error:
         raise CheckError(f"could not be checked: {error}") from error
     if not (idle := facts.gpus_without_driver or len(facts.nvidia_smi.gpus)):
-        return "no NVIDIA GPU is there"
+        return "the host has no NVIDIA GPU"
     gpus = "GPU is" if idle == 1 else "GPUs are"
     hint = f"write `gpu:` or `ignore_gpu: true` into the inventory of {host.name}"
     raise CheckError(f"{idle} NVIDIA {gpus} idle: the engine computes on the CPU", hint=hint)
@@ -96,31 +96,34 @@ def judge(report: GpuReport, gpu: Gpu, serving: ServingSpec) -> str:
         raise CheckError("the engine has no weights loaded")
     sizes = f"{report.engine_vram / GIB:.1f} GiB of VRAM for {report.weights / GIB:.1f} GiB of weights"
     if report.engine_vram < report.weights:
-        raise CheckError(f"{unit} holds {sizes}: part of it is computed on the CPU")
+        raise CheckError(f"{unit} holds {sizes}, so the CPU computes part of the model")
     platform = _vllm(report, gpu) if serving.engine == "vllm" else _ollama(report)
     return f"{sizes} on {report.engine_gpus} x {gpu.model}, driver {report.drivers[0]}, {platform}"
 
 
 def _no_process(unit: str, container: str) -> str:
-    """Return the error for no process on a GPU. In a container the driver lists none anyway, so nothing is proved."""
+    """Return the error if no process of the engine is on a GPU.
+
+    In a container the driver never lists processes, so an empty list proves nothing.
+    """
     if not container:
-        return f"no process of {unit} is on a GPU: it computes on the CPU"
+        return f"no process of {unit} is on a GPU, so the engine computes on the CPU"
     place = "WSL 2" if container == "wsl" else f"a container ({container})"
-    return f"whether {unit} uses the GPU cannot be proved here: nvidia-smi shows no process of it in {place}"
+    return f"whether {unit} uses the GPU cannot be proved here: nvidia-smi lists no processes in {place}"
 
 
 def _vllm(report: GpuReport, gpu: Gpu) -> str:
-    """Return what vLLM reports; it spreads a model over all GPUs of a host."""
+    """Return vLLM's report as words. vLLM must be on all GPUs of the host, because it spreads a model over them."""
     if report.platform != "cuda":
         named = report.platform or "none in the journal of this start"
         raise CheckError(f"vLLM's platform is not cuda ({named}); `make restart` makes vLLM log it again")
     if report.engine_gpus < gpu.count:
-        raise CheckError(f"vLLM is on {report.engine_gpus} of {gpu.count} GPUs")
+        raise CheckError(f"vLLM uses {report.engine_gpus} of {gpu.count} GPUs")
     return "vLLM says cuda"
 
 
 def _ollama(report: GpuReport) -> str:
-    """Return what Ollama reports: each loaded model wholly in VRAM."""
+    """Return Ollama's report as words. Each loaded model must be wholly in VRAM."""
     for model in report.models:
         if model["vram"] < model["size"]:
             raise CheckError(f"Ollama has {model['vram'] / model['size']:.0%} of {model['name']} on the GPU, not 100%")

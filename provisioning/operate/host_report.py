@@ -17,7 +17,7 @@ MIB_PER_GIB = 1024
 
 
 def read_report(report: Mapping[str, Any], outputs: StackOutputs, host: HostRecord, *, now: datetime) -> HostStatus:
-    """Return the status from the output of the program `report`; a part that is null could not be checked."""
+    """Return the status from the output of the program status_report; null is a part that could not be checked."""
     base, *_ = wanted = outputs.serving.served_names
     models = None if report["models"] is None else tuple(report["models"])
     release = report["release"] or {}
@@ -67,7 +67,7 @@ def _queue(seen: Mapping[str, Any] | None, outputs: StackOutputs) -> Queue | Non
 
 
 def _spaces(report: Mapping[str, Any]) -> tuple[Space, ...]:
-    """Return disks, memory and swap; one disk may hold both paths."""
+    """Return disks, memory and swap. A disk that holds both paths is listed once."""
     disks = {each["device"]: each for each in reversed(report["disks"] or ())}
     named = [(each["path"], each) for each in reversed(disks.values())]
     named += [(name, report[name]) for name in ("memory", "swap") if report[name] and report[name]["total_bytes"]]
@@ -77,7 +77,7 @@ def _spaces(report: Mapping[str, Any]) -> tuple[Space, ...]:
 
 
 def _gpu(seen: Mapping[str, str]) -> GpuState:
-    """Return a GPU; nvidia-smi writes `[N/A]` or `[GPU is lost]` for what it does not know."""
+    """Return a GPU; nvidia-smi writes `[N/A]` or `[GPU is lost]` for a value that it does not know."""
 
     def number(name: str, per: float = 1.0) -> float | None:
         try:
@@ -105,7 +105,7 @@ def _days_left(certificate: str | None, now: datetime) -> int | None:
     """Return for how many whole days a certificate (base64 of DER) is still valid; negative if it has expired."""
     if not certificate:
         return None
-    from cryptography import x509  # 0.1 s
+    from cryptography import x509  # takes 0.1 s
 
     return (
         x509.load_der_x509_certificate(base64.b64decode(certificate)).not_valid_after_utc - now.astimezone(UTC)

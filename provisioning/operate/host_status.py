@@ -55,14 +55,14 @@ class LoadedModel:
 
 @dataclass(frozen=True, kw_only=True)
 class Tokens:
-    """The answer of each model to a request for one token: an engine may answer health checks but compute nothing."""
+    """Each model's answer to a request for one token. An engine may answer health checks and yet compute nothing."""
 
     seconds: Mapping[str, float]
-    """Time to the token, by model. Ollama: only of the model in memory."""
+    """Time to the token, by model; for Ollama only of the model in memory."""
     problem: str = ""
-    """Which model produced none, and why."""
+    """Which model produced no token, and why."""
     busy: bool = False
-    """Whether none came in time because the engine was busy with other requests."""
+    """Whether no token came in time because the engine was busy with other requests."""
 
     @property
     def failed(self) -> bool:
@@ -86,18 +86,18 @@ class HostStatus:
     former_version: str = ""
     """The release that a rollback would return to."""
     models: tuple[str, ...] | None = None
-    """All that the engine lists, with adapters; None if it does not answer."""
+    """All models that the engine lists, adapters too; None if it does not answer."""
     adapters: tuple[str, ...] = ()
-    """Those of `models` that are not the base model."""
+    """All of `models` except the base model."""
     missing_models: tuple[str, ...] = ()
     refused_adapters: Mapping[str, str] = field(default_factory=dict)
-    """Those that the engine skipped at its start, with its reasons."""
+    """Adapters that the engine skipped at its start, each with the engine's reason."""
     tokens: Tokens | None = None
     """None if the engine lists no models, or was not queried."""
     licence: str = ""
-    """Of the base model, as in the config; empty if it names none."""
+    """Licence of the base model as the stack file names it; empty if it names none."""
     loaded: tuple[LoadedModel, ...] = ()
-    """Ollama only."""
+    """Models in memory; only Ollama reports them."""
     queue: Queue | None = None
     """None if no gateway runs."""
     lost_tables: tuple[str, ...] = ()
@@ -119,13 +119,13 @@ class HostStatus:
     gpu_wanted: bool = False
     """Whether the host's record says that it has a GPU."""
     clock_ahead_s: float | None = None
-    """Against the clock of this computer; negative when it is behind."""
+    """Seconds that the host's clock is ahead of this computer's; negative if it is behind."""
     reboot_pending: bool = False
     reboot_needed_by: tuple[str, ...] = ()
-    """Packages that need it, if known."""
+    """Packages that need the reboot, if known."""
     last_errors: tuple[str, ...] = ()
     unseen: Mapping[str, str] = field(default_factory=dict)
-    """What could not be checked, and why."""
+    """Checks that failed, each with the reason."""
 
     def unit(self, name: str) -> UnitState | None:
         """Return the unit called `name`; None if it is not installed."""
@@ -138,7 +138,7 @@ class HostStatus:
 
     @property
     def lost(self) -> tuple[tuple[str, str], ...]:
-        """The missing or changed tables: whose each is, and what is wrong with it."""
+        """The missing or changed tables, each as (owner, what is wrong)."""
         names = ["engine guard" if f"table {GUARD_TABLE} " in words else "firewall" for words in self.lost_tables]
         return tuple(zip(names, self.lost_tables, strict=True))
 
@@ -149,7 +149,7 @@ class HostStatus:
 
     @property
     def missing(self) -> str:
-        """What is installed but does not work (yet), as a sentence; empty if everything works."""
+        """A sentence about each installed part that does not work, or not yet; empty if all work."""
         if self.error:
             return self.error
         names = {unit.name for unit in self.units}
@@ -160,7 +160,7 @@ class HostStatus:
             words += ["the engine does not answer yet"] if self.models is None else []
             words += [f"the engine refuses {name}: {why}" for name, why in self.refused_adapters.items()]
             words += [f"the engine does not list {n}" for n in self.missing_models if n not in self.refused_adapters]
-            words += [f"no token of {self.tokens.problem}"] if self.tokens and self.tokens.failed else []
+            words += [f"no token from {self.tokens.problem}"] if self.tokens and self.tokens.failed else []
         if not words and GATEWAY_UNIT in names and self.certificate_days is None:
             words.append("the gateway does not answer yet")
         return "; ".join(words)
@@ -173,7 +173,7 @@ class HostStatus:
         return not self.missing and self.models is not None and opens
 
     def as_json(self) -> dict[str, Any]:
-        """For status.json and --json."""
+        """Return the values for status.json and --json."""
         return {**asdict(self), "serves": self.serves, "missing": self.missing}
 
 

@@ -18,7 +18,7 @@ from provisioning.ssh.target import SshTarget
 
 
 def logs(target: Target, *, names: Sequence[str], unit: str, lines: int, follow: bool) -> int:
-    """Print the journal; with `follow` until Ctrl-C, which is then the normal end. Returns the exit status."""
+    """Print the journal and return the exit status. With `follow`, Ctrl-C is the normal end."""
     outputs = load_to_look(target)
     hosts = choose(outputs, names)
     units = units_with_logs(outputs.serving.engine)
@@ -38,7 +38,7 @@ def logs(target: Target, *, names: Sequence[str], unit: str, lines: int, follow:
     failures = Failures(hosts, lambda name, error: say(f"{name}  {error_line(error)}"))
     try:
         for _ in failures.sift(on_each(hosts, work, at_once=len(hosts))):
-            pass  # what it found is printed
+            pass  # `work` has printed its lines
     except KeyboardInterrupt:
         if not follow:
             raise
@@ -54,7 +54,7 @@ def journal_command(units: Sequence[str], lines: int, *, follow: bool) -> list[s
 
 
 def whole_lines(pieces: Iterable[str]) -> Iterator[str]:
-    """Yield the lines of a text that comes in pieces, the last one also when nothing ends it."""
+    """Yield the whole lines of a text that comes in pieces; the last line may lack its newline."""
     held = ""
     for piece in pieces:
         *lines, held = (held + piece).split("\n")

@@ -91,7 +91,10 @@ def _words(now: HostStatus) -> str:
 
 
 def restart_engine(outputs: StackOutputs, host: HostRecord, tell: Tell) -> HostStatus:
-    """Restart the engine on `host`; return the host's status then. Raises HostError if it does not answer again."""
+    """Restart the engine on `host`; return the host's status afterwards.
+
+    Raises HostError if the engine does not answer again.
+    """
     name = ENGINE_UNIT[outputs.serving.engine]
     with connect(SshTarget.of(host)) as connection:
         seen = ask(connection, outputs, host)
@@ -110,7 +113,7 @@ def restart_engine(outputs: StackOutputs, host: HostRecord, tell: Tell) -> HostS
 
 
 def reboot_host(outputs: StackOutputs, host: HostRecord, tell: Tell) -> HostStatus:
-    """Reboot `host`; return its status then. Raises HostError if something installed on it does not work again."""
+    """Reboot `host`; return its status afterwards. Raises HostError if an installed part does not work again."""
     with connect(SshTarget.of(host)) as connection:
         before = ask(connection, outputs, host)
         send_reboot(connection, host)
@@ -158,11 +161,11 @@ def _wait(
 
 
 def _not_started(host: HostRecord, unit: UnitState, *, out_of_memory: bool) -> HostError:
-    """Return why `unit` did not start, from its journal; in a container the kernel's kills are not in it."""
+    """Return why `unit` did not start, from its journal; in a container that lacks the kernel's kills."""
     argv = ("journalctl", "-q", "--no-pager", "-o", "cat", "-n", str(JOURNAL_LINES), "-u", unit.name)
     with connect(SshTarget.of(host)) as connection:
         journal = "".join(stream(connection, SshTarget.of(host), argv))
     diagnosis = diagnose(f"{journal}\n{OUT_OF_MEMORY}" if out_of_memory else journal)
     cause = f": {diagnosis.cause}" if diagnosis.cause else ""
-    hint = diagnosis.hint or f"`make logs HOST={host.name}`, with STACK or INVENTORY as here, shows more"
+    hint = diagnosis.hint or f"`make logs HOST={host.name}`, with the same STACK or INVENTORY, shows more"
     return HostError(f"{unit.name} is {unit.words}{cause}", where=host.name, hint=hint)

@@ -36,7 +36,7 @@ def ssh(target: Target, *, names: Sequence[str], command: str, forward: int = 0)
 
 
 def known_login_file(host: SshTarget, folder: Path) -> Path | None:
-    """Return the file of the key that worked the last time; None if none did.
+    """Return the file of the key that worked the last time; None if no key has worked.
 
     For a key of the SSH agent, or one whose file no longer exists, the public half is written and its file returned.
     """
@@ -52,7 +52,7 @@ def known_login_file(host: SshTarget, folder: Path) -> Path | None:
 def ssh_arguments(
     host: SshTarget, known_hosts: Path, command: str = "", *, login_file: Path | None = None, forward: int = 0
 ) -> list[str]:
-    """Return the command line, with the known key and host keys, and no SSH settings but the inventory's.
+    """Return the command line, with the known key and host keys. Its only SSH settings are the inventory's.
 
     `login_file` holds the public half of the key that worked the last time; the SSH agent has the private half.
     `forward`: a port of the host's loopback to forward to the same port here, instead of a shell.

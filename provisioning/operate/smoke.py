@@ -1,4 +1,4 @@
-"""The smoke test of a stack, with the check that only its hosts can do: that no GPU is idle. Changes nothing."""
+"""The smoke test of a stack, with a check on its hosts that no GPU is idle. Changes nothing."""
 
 from catalog.clouds import ON_THIS_COMPUTER
 from core.errors import CheckError
@@ -13,7 +13,7 @@ from serving.smoke.run import smoke as smoke_endpoint
 def smoke(target: Target, *, wait_s: float, as_json: bool) -> int:
     """Check the endpoint that `provision` wrote, then the engines' hosts; return 1 if a check failed.
 
-    Hosts whose record has no GPU are checked too, for an idle GPU. A local machine has none.
+    A host whose record has no GPU may still have one, idle, so it is checked too. A local machine has no GPU.
     """
     outputs = load(target)
     endpoint = read_endpoint(endpoint_file(outputs.stack), hint=f"run `{target.command('provision')}`, which writes it")

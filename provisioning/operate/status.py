@@ -73,8 +73,8 @@ def _next_steps(
 ) -> list[str]:
     """Return the commands that help if not all hosts serve; `silent` has the hosts whose address does not answer.
 
-    `provision` does not help a host that cannot be reached or has an unknown host key (the host's line says what does),
-    and an engine that starts or stops needs time.
+    `provision` is not among them for a host that cannot be reached or has an unknown host key: the line of that host
+    says what helps. An engine that starts or stops only needs time.
     """
     bad = [(host, status) for host, status in seen if not status.serves]
     if any(_is_off(outputs, host) for host, status in bad if status.error):
@@ -89,7 +89,7 @@ def _next_steps(
 
 
 def _unreached(target: Target, outputs: StackOutputs, host: HostRecord, error: DeployError) -> HostStatus:
-    """Return the status of a host that could not be queried; for one that is off, with the command that starts it."""
+    """Return the status of a host that could not be queried; if it is off, with the command that starts it."""
     off = _is_off(outputs, host)
     words = f"{host.name} is off; `{target.command('up')}` starts it with its disk" if off else str(error)
     now = datetime.now(UTC)
@@ -152,7 +152,7 @@ def ask(
 def _also(
     connection: "fabric.Connection", host: HostRecord, unseen: dict[str, str], name: str, *words: str
 ) -> dict[str, Any]:
-    """Return the answer of one more program; if it fails, nothing, with the reason in `unseen`."""
+    """Return the answer of one more program. If it fails, return nothing, and put the reason into `unseen`."""
     try:
         answer: dict[str, Any] = ask_program(connection, SshTarget.of(host), name, *words)
     except HostError as error:

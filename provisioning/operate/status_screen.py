@@ -7,9 +7,9 @@ from provisioning.operate.unit_state import CAME_BACK
 
 CERTIFICATE_SOON_DAYS = 14
 LITTLE = 0.1
-"""Free share of a disk or of the memory below which it is marked."""
+"""A disk or memory with a smaller share free is marked."""
 CLOCK_WRONG_S = 30
-"""Beyond it, logs of two hosts cannot be compared; certificates and apt fail much later."""
+"""A larger difference is marked: logs of two hosts cannot be compared. Certificates and apt tolerate more."""
 ENGINE_NAME = {"vllm": "vLLM", "ollama": "Ollama"}
 PASSING = {
     "stopping": "is stopping: running requests finish first",

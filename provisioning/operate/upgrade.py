@@ -40,7 +40,7 @@ class Upgrade:
 
     @property
     def words(self) -> str:
-        """For a person."""
+        """The line to print."""
         if self.before == self.after:
             return f"✓ already {self.after}, and it answers"
         return f"✓ {self.before or 'an engine that did not answer'} → {self.after} in {self.seconds:.1f} s"
@@ -119,7 +119,7 @@ def _upgrade(
 def _reason(result: HostResult) -> str:
     """Return in one line why the upgrade failed: the engine's failure if there is one, else the first failure.
 
-    Without a failure something was skipped, for example until a reboot.
+    If nothing failed, a resource was skipped, for example until a reboot.
     """
     undone = (*result.failed, *result.skipped)
     worst = next((each for each in result.failed if each.id in ENGINE_UNIT_IDS), undone[0])

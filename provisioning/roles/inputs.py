@@ -1,6 +1,6 @@
-"""What roles need besides the host: each input is made once for a run, when the first role asks for it.
+"""The inputs of roles besides the host. Each is made once in a run, when the first role asks for it.
 
-Reaches no host. Makes certificates, keys and tiny models that are missing.
+Connects to no host. Makes certificates, keys and tiny models that are missing.
 """
 
 from collections.abc import Mapping
@@ -18,11 +18,11 @@ from serving.sources.resolve import ResolvedSources, resolve_sources
 
 @dataclass(frozen=True)
 class RoleInputs:
-    """The inputs of one run. Raises ConfigError or UsageError for a file that the config names and that cannot work."""
+    """The inputs of one run. Raises ConfigError or UsageError for an unusable file that the config names."""
 
     outputs: StackOutputs
     keep: bool = True
-    """Write keys and certificates that had to be made. False for a plan: they are made for its list alone."""
+    """Save newly made keys and certificates. False for a plan, which needs them only for its list."""
     allow_downgrade: bool = False
     """Install this checkout's engine even if the host has a newer one."""
 
@@ -33,7 +33,7 @@ class RoleInputs:
 
     @cached_property
     def sources(self) -> ResolvedSources:
-        """Where the files of the model and its adapters come from, with the logins that reading them takes."""
+        """Where the files of the model and its adapters come from, with the logins to read them."""
         return with_logins(resolve_sources(self.outputs.serving))
 
     @cached_property

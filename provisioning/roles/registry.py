@@ -22,9 +22,9 @@ class Role:
     """One row of the registry."""
 
     option: str
-    """The word of `--roles` (provisioning/roles/__init__.py has all) that brings this role."""
+    """The word of `--roles` that selects this role; provisioning/roles/__init__.py lists all words."""
     hosts: Set[HostRole]
-    """It applies to a host that does one of these."""
+    """The role applies to a host that has one of these host roles."""
     build: Callable[[HostRecord, RoleInputs], list[Resource]]
     """Returns the resources that the role needs on a host, in an order that works."""
 
@@ -59,5 +59,5 @@ REGISTRY: Mapping[str, Role] = {
 
 
 def applicable(host_roles: Set[HostRole], options: Sequence[str]) -> list[str]:
-    """Return the names of the roles that `options` bring to a host with `host_roles`, in the registry's order."""
+    """Return the names of the roles that `options` select for a host with `host_roles`, in the registry's order."""
     return [name for name, role in REGISTRY.items() if role.option in options and role.hosts & host_roles]

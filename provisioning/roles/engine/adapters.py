@@ -32,12 +32,15 @@ LOAD_TIMEOUT_S = 900
 
 @dataclass(frozen=True)
 class Adapters:
-    """What the engine's unit needs to know."""
+    """The resources of adapters, grouped by how the engine's unit depends on them."""
 
     plugin: Sequence[File]
-    """A change of it restarts the engine."""
+    """A change of one of these files restarts the engine."""
     versions: Sequence[Resource]
-    """Files of the versions, and the commands that let a running engine serve them. The engine's key comes before."""
+    """Files of the versions, and the commands that let a running engine serve them.
+
+    In a host's list they come after the engine's key.
+    """
     served: Sequence[Resource]
     """The part of `versions` that the engine's start waits for: a version without files does not delay it."""
     loaded: Sequence[Command]
@@ -50,7 +53,7 @@ class Adapters:
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """What the engine's start waits for."""
+        """Ids of the resources that the engine's start waits for."""
         return tuple(resource.id for resource in (*self.plugin, *self.served))
 
 
@@ -64,8 +67,8 @@ def adapters(
 ) -> Adapters:
     """Return the resources that bring the adapters to `host`, and load them if its engine runs as `serving` says.
 
-    With `engine_follows`, an engine with other settings is restarted right after. Without it, that is refused, because
-    the next start could fail. `retire`: names to stop serving, and on whose request.
+    `engine_follows` means that an engine with other settings is restarted right afterwards. Without it such an engine
+    is refused, because its next start could fail. `retire` maps each name to stop serving to who asked for that.
     """
     if not serving.adapters:
         return Adapters((), (), (), ())
@@ -113,9 +116,9 @@ def adapters_alone(
 
 
 def no_adapters(host: HostRecord, serving: ServingSpec, *, after: str) -> Command:
-    """Return the resources that stop serving adapters on a host that served some; a plan names them.
+    """Return the command that stops serving adapters on a host that served some; a plan names them.
 
-    They come `after` the engine without adapters has answered: until then a start of the previous one reads the file.
+    It runs `after` the engine without adapters has answered: until then, the previous engine's start reads the file.
     """
     served = f"{host.data_dir}/adapters/served.json"
     resource = {"versions": {}, "aliases": {}, "keep": False, "engine": "", "engine_follows": True}
@@ -128,7 +131,7 @@ def no_adapters(host: HostRecord, serving: ServingSpec, *, after: str) -> Comman
 
 
 def engine_id(host: HostRecord, serving: ServingSpec, sources: ResolvedSources) -> str:
-    """Return a digest of what decides which adapters an engine can load: base model, options, plugin."""
+    """Return a digest of base model, options and plugin, which decide which adapters an engine can load."""
     model = model_path(host, serving, sources.model)
     options = [
         serving.model.model_dump_json(exclude={"source"}),
@@ -141,14 +144,14 @@ def engine_id(host: HostRecord, serving: ServingSpec, sources: ResolvedSources) 
 def adapter_store(
     host: HostRecord, serving: ServingSpec, adapter: AdapterSpec, source: ResolvedSource, *, base_folder: str
 ) -> Stored:
-    """Return the resources that bring one version to `host`, to its own folder: its files never change.
+    """Return the resource that brings one version to its own folder on `host`, where its files never change.
 
     An adapter that the host fetches is compared with the base model in `base_folder` before its weights are fetched.
     """
     base = serving.model.source
     conditions = (
         *((f"{WEIGHTS}={adapter.sha256}",) if adapter.sha256 else ()),
-        # Nobody wrote the default, and other ranks were served without it.
+        # Only a rank that the user wrote is checked: without one, adapters of any rank have been served.
         *((f"--rank={adapter.rank}",) if "rank" in adapter.model_fields_set else ()),
         *((f"--max-rank={serving.vllm.max_lora_rank}",) if serving.engine == "vllm" else ()),
         *((f"--target-modules={','.join(adapter.target_modules)}",) if adapter.target_modules else ()),

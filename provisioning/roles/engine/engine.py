@@ -51,14 +51,15 @@ PASSING = (
 )
 """What vLLM and Ollama write if another process holds memory, GPU memory or the port at that moment.
 
-The previous process may still be ending, so these are retried up to systemd's start limit. Any other cause ends a
-provision at the second death: a wrong option or model never passes, and each load may take minutes.
+That may be the previous process, still ending, so systemd retries up to its start limit. Any other cause ends a
+provision at the second death: a wrong option or model stays wrong, and each load may take minutes.
 """
 
 LEFT_OUT = r"llm_deploy_adapters: (\S+?):? (?:is left out: )?the engine ended while it loaded"
 """What the plugin in vLLM writes about an adapter that ended the engine (programs/adapters/vllm_adapters.py).
 
-It writes that when the engine ends, and again at the next start, because the kernel may have killed the plugin too.
+The plugin writes it when the engine ends, and again at the next start, because the kernel may have killed the plugin
+with the engine.
 """
 
 SYSTEM_MIB = 1024
@@ -70,7 +71,7 @@ HEALTH_PATH = {"vllm": "/health", "ollama": "/api/version"}
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """What one engine's unit runs."""
+    """The program that the unit of one engine runs."""
 
     engine: Literal["vllm", "ollama"]
     command: tuple[str, ...]
@@ -117,7 +118,10 @@ def unit_text(host: HostRecord, serving: ServingSpec, program: Program) -> str:
 
 
 def service(name: str, serving: ServingSpec, release: Release, needed: tuple[str, ...], after: Iterable[str]) -> Unit:
-    """Return the engine's unit: changes of `needed` restart it; if it does not answer, the previous release returns."""
+    """Return the engine's unit. A change of one of `needed` restarts it.
+
+    If it then does not answer, the previous release returns.
+    """
     return Unit(
         name=name,
         restart_on=needed,

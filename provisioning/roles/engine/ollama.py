@@ -44,9 +44,10 @@ PACKAGES = (guard.PACKAGE, "tar", "zstd")
 UNPACK_TIMEOUT_S = 900
 MAKE_TIMEOUT_S = 2 * 3600
 MAKE_MEMORY = "50%"
-"""Of the host's memory: an engine may be serving meanwhile. Models of any size are converted tensor by tensor."""
+"""Share of the host's memory for making models, because an engine may be serving meanwhile. It is enough for models of
+any size, which are converted tensor by tensor."""
 MAKE_OOM_SCORE = "500"
-"""Above the engine's 200: if memory runs out, the kernel kills the build, which runs again, and not the engine."""
+"""Above the engine's 200, so that the kernel kills the build before the engine. The build runs again."""
 
 
 def ollama(
@@ -192,7 +193,7 @@ def _made_from(serving: ServingSpec, base: Stored) -> dict[str, str]:
 
 
 def _sandbox(root: str) -> tuple[str, ...]:
-    """Return the command that runs another as the engine's user, without network except a private loopback.
+    """Return the words that run a command as the engine's user, without network except a private loopback.
 
     A complete Ollama server makes the models. No one else may reach it, and its input may be untrusted.
     """

@@ -1,6 +1,6 @@
-"""An engine's releases on a host: the release that answered stays until a newer one answers, else it returns.
+"""An engine's releases on a host. The one that answered stays until a newer one answers; if that fails, it returns.
 
-Does not install a release: an engine's role does, into its own folder beside a link that is replaced in one step.
+Does not install a release. An engine's role does that: into a new folder, beside a link that is replaced in one step.
 provisioning/programs/engine/engine_release.py decides on the host.
 """
 
@@ -23,7 +23,7 @@ CHECK = (
     '[ ! -e "$0" ] || said=$(python3 "$0" may "$@" 2>&1) || '
     '{ echo "planned: fail: $(echo "$said" | tail -n 1)"; exit 1; }'
 )
-"""Asks the same, and lets a plan fail as provision would. It is here because the host's program may be older."""
+"""Asks the same, and makes a plan fail as provision would. This is not in the program, which may be older here."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ class Release:
 
     @property
     def keep(self) -> Command:
-        """The command that records it as the release to return to, once the unit has started."""
+        """The command that records this release as the one to return to, once the unit has started."""
         words = (self.unit, self.link, self.version)
         return Command(
             name="engine-release",

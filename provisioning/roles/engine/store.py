@@ -26,9 +26,9 @@ class Stored:
 
 
 def model_path(host: HostRecord, serving: ServingSpec, source: ResolvedModel) -> str:
-    """Return the path of the base model. Other files get another folder, so that none change under an engine.
+    """Return the path of the base model. Other files get another folder, so that no file of a running engine changes.
 
-    A folder of this machine is read for that; unchanged files are not read again.
+    The path of a folder on this machine depends on all its files, so they are read. Unchanged ones are not read again.
     """
     match source:
         case RegistryFetch():
@@ -58,9 +58,10 @@ def fetch_program() -> list[File]:
 
 
 def store(source: ResolvedModel, path: str, conditions: Sequence[str] = (), *, immutable: bool = False) -> Stored:
-    """Return the resource that puts the files of `source` at `path`; a hub's files at a commit never change.
+    """Return the resource that puts the files of `source` at `path`.
 
-    `conditions` are arguments of the fetch: what it refuses. An `immutable` folder is never changed once complete.
+    `conditions` are arguments of the fetch that make it refuse some files. An `immutable` folder is never changed
+    once it is complete.
     """
     if isinstance(source, LocalFolder):
         above = f"directory:{path.rpartition('/')[0]}"

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from provisioning.roles.host.layout import GATEWAY_BACKEND
 
 RETRY_AFTER_S = 10
-"""Seconds in Retry-After: the time of a few answers for a full queue, of some checks for an engine that is down."""
+"""Seconds in Retry-After. That is time for a few answers if the queue is full, and for some checks of an engine that is
+down."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -51,7 +51,8 @@ TEXT_HEADERS = ("accept", "content-type", "traceparent", "tracestate", "user-age
 """Headers passed on unchanged if they are printable ASCII."""
 
 PASSED_HEADERS = (*TEXT_HEADERS, "content-length", "host", "x-request-id")
-"""Engines react to headers: vLLM picks a replica by X-data-parallel-rank, Ollama refuses by Origin and Host."""
+"""All other headers are dropped, because engines react to some of them: vLLM picks a replica by X-data-parallel-rank,
+Ollama refuses requests by Origin and Host. The gateway sets Host itself."""
 
 # Mozilla's intermediate list, without the finite-field ciphers (https://ssl-config.mozilla.org, version 5.7).
 TLS12_CIPHERS = (
@@ -94,7 +95,7 @@ class Places:
     keys: str = f"{GATEWAY_DIR}/keys.map"
     admin_socket: str = HAPROXY_ADMIN_SOCKET
     address: str = "::"
-    """IPv6 and IPv4 both."""
+    """Both IPv6 and IPv4."""
     metrics_address: str = f"127.0.0.1:{METRICS_PORT}"
     user: str = GATEWAY_USER
     """The user that HAProxy switches to after its start; None: it does not switch."""
@@ -103,7 +104,7 @@ class Places:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Sizes and times that follow from the spec, or that need no choice."""
+    """Sizes and times: some follow from the spec, the others are fixed."""
 
     connections: int
     connections_per_client: int
@@ -213,7 +214,7 @@ def haproxy_config(serving: ServingSpec, gateway: GatewaySpec, places: Places, r
 
 
 def passed_paths(serving: ServingSpec) -> Paths:
-    """Return the paths that reach the engine. No patterns: new paths of a later release would get through."""
+    """Return the exact paths that reach the engine. A pattern would also let new paths of a later release through."""
     passed = [OPENAI_PATHS]
     if serving.engine == "ollama":
         names = dict.fromkeys(each for name in serving.served_names for each in (name, name.removesuffix(":latest")))

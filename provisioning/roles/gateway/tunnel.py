@@ -1,7 +1,8 @@
 """An SSH tunnel from the engine's host, which is behind NAT, to the gateway's host, which clients reach.
 
-The engine's host dials and redials. On the gateway's host its port appears on loopback, where the gateway expects an
-engine. The user that dials in may do nothing else. Does not open the firewall: SSH is open already.
+The engine's host dials, and dials again after a cut. The engine's port then appears on the loopback of the gateway's
+host, where the gateway expects an engine. The user that dials in may do nothing else. Does not open the firewall:
+SSH is open already.
 """
 
 from collections.abc import Iterator, Sequence
@@ -61,9 +62,9 @@ def tunnel(outputs: StackOutputs, host: HostRecord, keys: TunnelKeys, far_end: H
 
 
 def shared(resources: Sequence[Resource], serving: ServingSpec, keys: TunnelKeys) -> list[Resource]:
-    """Return a role's list changed for the hosts of a tunnel.
+    """Return a role's list as the hosts of a tunnel need it.
 
-    Both get vLLM's key; the engine's guard also lets the tunnel's user in.
+    Both hosts get vLLM's key. The engine's guard also lets the tunnel's user in.
     """
     if serving.engine == "vllm":
         resources = with_engine_key(resources, keys.engine)
@@ -135,7 +136,7 @@ def _answering(port: int, keys: TunnelKeys) -> Iterator[Resource]:
         alive_interval_s=ALIVE_INTERVAL_S,
         alive_count=ALIVE_COUNT,
     )
-    # Last, because a Match block extends to the end; in an included file it ends with the file.
+    # Last, because a Match block extends to the end of its file.
     yield from sshd_settings(SshdFile(path=SSHD_FILE, content=content, check=last_file_check()), "tunnel")
 
 

@@ -31,17 +31,17 @@ blocks=$(printf %s "$head" | sed -n 's/^Block count: *//p')
 size=$(printf %s "$head" | sed -n 's/^Block size: *//p')
 [ $(($(blockdev --getsize64 "$device") - blocks * size)) -lt {128 * 1024**2} ]
 """
-"""Whether a file system fills its volume, to within one group of blocks: a running host grows it only at its next boot.
-A file system that is not mounted yet is grown when it is mounted."""
+"""Whether a file system fills its volume, up to one group of blocks. A running host grows it only at its next boot. A
+file system that is not mounted yet is grown when it is mounted."""
 
 SWAP_BELOW_GIB = 16
-"""A host with less memory gets swap up to this sum: loading a model briefly takes more memory than serving it."""
+"""A host with less memory gets swap for the difference: loading a model briefly takes more memory than serving it."""
 
 MAX_SWAP_GIB = 8
 
 SYSCTLS = {
-    "vm.swappiness": "10",  # swap is for the peak while a model loads, not for the engine's pages at work
-    "net.ipv4.tcp_slow_start_after_idle": "0",  # a streamed answer pauses between tokens without starting slowly again
+    "vm.swappiness": "10",  # swap is for the peak while a model loads, not for pages that a serving engine uses
+    "net.ipv4.tcp_slow_start_after_idle": "0",  # else a stream that pauses between tokens starts slowly again
     "kernel.panic": "10",  # a host reboots this many seconds after a kernel panic
 }
 
@@ -164,8 +164,8 @@ def _kernel() -> list[Resource]:
 def _sshd(host: HostRecord) -> list[Resource]:
     """Return keys-only SSH. sshd first tests the file together with the others, so a broken one is never installed.
 
-    On hosts that existed before, where people may work, forwarding, the number of tries and root logins stay as they
-    are: every previous login by key still works.
+    People may work on hosts that existed before. There, forwarding, the number of tries and root logins stay as they
+    are, so that every previous login by key still works.
     """
     content = render(
         "sshd.conf.j2",

@@ -41,7 +41,7 @@ class OpenPort:
 
 
 def open_ports_of(host: HostRecord, gateway: GatewaySpec) -> tuple[OpenPort, ...]:
-    """Return what is open on `host`."""
+    """Return the open ports of `host`."""
     # A forwarded port (WSL 2, a pod) may differ inside and outside; both stay open.
     ssh_ports = sorted({SSH_PORT, host.ssh_port})
     ssh = str(SSH_PORT) if ssh_ports == [SSH_PORT] else f"{{ {', '.join(map(str, ssh_ports))} }}"
@@ -102,7 +102,7 @@ def resources(host: HostRecord, gateway: GatewaySpec) -> list[Resource]:
             restart_on=(f"file:{unit_file}",),
             after=(f"file:{FIREWALL_RULES}", f"file:{unit_file}"),
         ),
-        # Also if the rules were refused: then the trial ends here and the present rules stay.
+        # Runs even if the rules were refused: the trial then ends here, and the present rules stay.
         Command(
             name="firewall",
             argv=(TRIAL, "settle", FIREWALL_RULES, FIREWALL_TABLE),

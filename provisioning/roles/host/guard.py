@@ -1,4 +1,4 @@
-"""Who on a host may connect to an engine, and answer in its place: its loopback ports are closed to other accounts.
+"""Which accounts of a host may connect to an engine's loopback ports or listen on them. All others are refused.
 
 Ollama has no key, and vLLM checks its key below /v1 only. A program that took the port while the engine is down would
 receive that key and the clients' requests. The firewall never lets this port in from outside.
@@ -29,7 +29,7 @@ GATEWAY = User(name=GATEWAY_USER, home="/var/lib/haproxy")
 def engine_guard(serving: ServingSpec, *neighbours: str) -> File:
     """Return the rules of an engine's host, which its unit loads before each start.
 
-    `neighbours` may connect besides the gateway's user; their users come earlier in the list.
+    `neighbours` are users that may connect besides the gateway's; their resources come earlier in the list.
     """
     made = (GATEWAY.name, *neighbours)
     after = (f"packages:{serving.engine}", *(f"user:{user}" for user in made))
@@ -37,9 +37,9 @@ def engine_guard(serving: ServingSpec, *neighbours: str) -> File:
 
 
 def forwarded_guard(port: int, listener: User) -> list[Resource]:
-    """Return what guards, from boot on, the port of the gateway's host on which sshd forwards to an engine elsewhere.
+    """Return the guard, from boot on, of the port of the gateway's host that sshd forwards to an engine elsewhere.
 
-    sshd listens there as `listener`, whose user comes earlier in the list.
+    sshd listens there as `listener`, a user that comes earlier in the list.
     """
     package = Packages(name="guard", present=(PACKAGE,))
     rules = _rules(port, (GATEWAY.name,), listener.name, (package.id, GATEWAY.id, listener.id))
@@ -60,7 +60,7 @@ def forwarded_guard(port: int, listener: User) -> list[Resource]:
 
 
 def kept(rules: File) -> list[Resource]:
-    """Return what loads an engine's guard now, before its first start, and again if the kernel loses it."""
+    """Return the resources that load an engine's guard before its first start, and again if the kernel loses it."""
     return [*nft_watch(), loaded(LOADED, RULES, TABLE, after=(PROGRAM.id, rules.id))]
 
 

@@ -1,4 +1,4 @@
-"""The locks in provisioning/locks: exact packages with hashes, of which a host builds an environment."""
+"""The locks in provisioning/locks: exact packages with hashes, from which a host builds an environment."""
 
 from pathlib import Path
 

@@ -24,7 +24,7 @@ WANTED = f"{CONFIG_DIR}/nvidia.json"
 KEY = "/usr/share/keyrings/llm-deploy-nvidia.asc"
 NEEDS_REBOOT = 75
 TURING: Capability = (7, 5)
-"""The first generation that the open kernel module drives."""
+"""The first generation that the open kernel module supports."""
 INSTALL_TIMEOUT_S = 3600
 
 REPOSITORY_ID = "command:nvidia-repository"
@@ -108,7 +108,7 @@ ExecStart=/usr/bin/dcgm-exporter -f /etc/dcgm-exporter/default-counters.csv --ad
 
 
 def nvidia(host: HostRecord, serving: ServingSpec, setup: Setup = NVIDIA) -> list[Resource]:
-    """Return what makes the GPUs of `host` work; empty for a host without GPUs. The engine's role comes after.
+    """Return the resources that make the GPUs of `host` work, before the engine's; empty for a host without GPUs.
 
     A container has the driver of its machine: that driver is checked, and nothing is installed.
 
@@ -177,7 +177,7 @@ def check_processor(host: HostRecord, serving: ServingSpec) -> None:
 
 
 def _unfit_on(gpu: Gpu, serving: ServingSpec, name: str) -> Iterator[Problem]:
-    """Yield what the spec asks for and `gpu` cannot do."""
+    """Yield each demand of the spec that `gpu` cannot meet."""
     if lacks_cuda(gpu.model):
         hint = "give the machine a vGPU profile that ends in C or Q"
         yield Problem("gpu.model", f"{gpu.model} of {name} is a vGPU profile that runs no CUDA program", hint)
@@ -187,17 +187,17 @@ def _unfit_on(gpu: Gpu, serving: ServingSpec, name: str) -> Iterator[Problem]:
 
 
 def _kernel() -> list[Resource]:
-    """Return what keeps the kernel from loading nouveau."""
+    """Return the resource that keeps the kernel from loading nouveau."""
     return [File(path="/etc/modprobe.d/llm-deploy-nouveau.conf", content=NO_NOUVEAU)]
 
 
 def _upgrades() -> list[Resource]:
-    """Return what keeps unattended upgrades away from any NVIDIA driver."""
+    """Return the resource that keeps unattended upgrades away from any NVIDIA driver."""
     return [File(path="/etc/apt/apt.conf.d/53llm-deploy-nvidia", content=LEFT_TO_PEOPLE)]
 
 
 def _kernel_upgrades() -> list[Resource]:
-    """Return what keeps unattended upgrades away from the kernel while its NVIDIA modules are the distribution's."""
+    """Return the resources that keep unattended upgrades away from a kernel with NVIDIA modules of the distribution."""
     kept = File(path=KERNEL_LIST, content=KERNEL_LEFT_TO_PEOPLE)
     words = (KERNEL_LIST, KERNEL_LISTED)
     listed = Command(
@@ -263,7 +263,7 @@ def _minimum_of_old_gpus(serving: ServingSpec) -> list[dict[str, object]]:
 
 
 def _replace_hint(host: HostRecord) -> str:
-    """Return how to get this host's driver replaced."""
+    """Return a hint how to replace this host's driver."""
     if host.cloud not in MADE:
         return f"write gpu.replace_driver: true for host {host.name}, which installs the pinned one in its place"
     return "use an image without a driver, so that the pinned one is installed"

@@ -1,7 +1,7 @@
-"""The check that runs before new sshd settings are loaded: a script that says what to write instead.
+"""The check that runs before new sshd settings are loaded. It is a script, and its errors say what to write instead.
 
-sshd itself tests the new file with the others; the rest finds logins that the controller's login by key would not
-notice.
+sshd itself tests the new file together with the others. The rest of the script finds other people's logins that would
+end: the controller's own login by key does not show that.
 """
 
 FOLDER = "[ -d /run/sshd ] || mkdir -m 0755 /run/sshd\n"
@@ -69,9 +69,12 @@ ss -Hltnp | awk '/"sshd"/ && !/"systemd"/ && $4 !~ /^(127\.|\[::1\])/ {print $4,
     "reload sshd when that suits, and write the port as ssh_port in the inventory"
 done || exit 1
 """
-"""Our reload would put a Port or ListenAddress into force that somebody wrote and has not loaded yet. `sshd -T` prints
-every port behind its addresses: its `port` is 22 if only ListenAddress has one. Loopback is for tunnels, a port that
-systemd holds belongs to its socket, and a port on the command line stays."""
+"""Our reload would put a Port or ListenAddress into force that somebody wrote and has not loaded yet.
+
+Compares listeners with the addresses that `sshd -T` prints, because its `port` is 22 if only ListenAddress has a port.
+Three kinds of listeners do not count: those on loopback are for tunnels, those that systemd holds belong to its socket,
+and a port on sshd's command line stays.
+"""
 
 
 _RESTRICTS_LISTED = r"""

@@ -219,7 +219,7 @@ def test_an_engine_on_the_gpu_is_proved_and_one_beside_it_is_not_also_after_a_re
     gpu_host.run(f"sed -i 's/, .*,/, 1,/' {FACTS}/compute-apps")  # another program has the memory
     # On a machine that is not a container it says "computes on the CPU":
     # tests/unit/provisioning/operate/test_gpu_proof.py
-    with pytest.raises(CheckError, match=r"cannot be proved here: nvidia-smi shows no process of it in a container"):
+    with pytest.raises(CheckError, match=r"cannot be proved here: nvidia-smi lists no processes in a container"):
         prove(gpu_host.record, serving)
 
 

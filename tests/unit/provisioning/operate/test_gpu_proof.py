@@ -60,18 +60,22 @@ def test_proof_names_the_numbers() -> None:
         ("vllm", {"drivers": []}, "nvidia-smi reports 0 GPUs, 2 x L4 are expected"),
         ("vllm", {"drivers": ["580.159.04"]}, "nvidia-smi reports 1 GPUs"),
         ("vllm", {"engine_pids": []}, "vllm.service does not run"),
-        ("vllm", {"apps": []}, "no process of vllm.service is on a GPU: it computes on the CPU"),
-        ("vllm", {"apps": [{"gpu": "GPU-a", "pid": 99, "mib": 20000}]}, "it computes on the CPU"),
-        ("vllm", {"apps": [], "container": "wsl"}, "cannot be proved here: nvidia-smi shows no process of it in WSL 2"),
-        ("ollama", {"apps": [], "container": "lxc"}, "nvidia-smi shows no process of it in a container (lxc)"),
-        ("vllm", {"apps": [{"gpu": "GPU-a", "pid": 11, "mib": 300}]}, "part of it is computed on the CPU"),
+        ("vllm", {"apps": []}, "no process of vllm.service is on a GPU, so the engine computes on the CPU"),
+        ("vllm", {"apps": [{"gpu": "GPU-a", "pid": 99, "mib": 20000}]}, "the engine computes on the CPU"),
+        ("vllm", {"apps": [], "container": "wsl"}, "cannot be proved here: nvidia-smi lists no processes in WSL 2"),
+        ("ollama", {"apps": [], "container": "lxc"}, "nvidia-smi lists no processes in a container (lxc)"),
+        ("vllm", {"apps": [{"gpu": "GPU-a", "pid": 11, "mib": 300}]}, "so the CPU computes part of the model"),
         ("vllm", {"apps": [{"gpu": "GPU-a", "pid": 11, "mib": None}]}, "0.0 GiB of VRAM for 15.0 GiB"),
-        ("vllm", {"apps": [{"gpu": "GPU-a", "pid": 11, "mib": 20000}]}, "vLLM is on 1 of 2 GPUs"),
+        ("vllm", {"apps": [{"gpu": "GPU-a", "pid": 11, "mib": 20000}]}, "vLLM uses 1 of 2 GPUs"),
         ("vllm", {"weights_bytes": 0}, "the engine has no weights loaded"),
         ("vllm", {"platform": "cpu"}, "vLLM's platform is not cuda (cpu)"),
         ("vllm", {"platform": ""}, "none in the journal of this start"),
         ("ollama", {"models": [{**MODEL, "vram": 3 * GIB}]}, "Ollama has 50% of tiny:latest on the GPU, not 100%"),
-        ("ollama", {"apps": [], "models": [{**MODEL, "vram": 0}]}, "no process of ollama.service is on a GPU: it comp"),
+        (
+            "ollama",
+            {"apps": [], "models": [{**MODEL, "vram": 0}]},
+            "no process of ollama.service is on a GPU, so the engine comp",
+        ),
         ("ollama", {"models": [{**MODEL, "vram": 0}]}, "Ollama has 0% of tiny:latest on the GPU, not 100%"),
         ("ollama", {"models": []}, "the engine has no weights loaded"),
     ],
@@ -101,7 +105,7 @@ SEEN_BY_ITS_DRIVER = {"gpus": [{"name": "NVIDIA L4", "memory_mib": 23034, "drive
 def test_gpu_without_a_record_is_idle(facts: dict[str, Any], idle: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu_proof, "look", lambda _: HostFacts(**MACHINE | facts))
     if not idle:
-        assert prove_none(host()) == "no NVIDIA GPU is there"
+        assert prove_none(host()) == "the host has no NVIDIA GPU"
         return
     with pytest.raises(CheckError, match="1 NVIDIA GPU is idle: the engine computes on the CPU"):
         prove_none(host())

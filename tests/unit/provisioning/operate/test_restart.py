@@ -38,7 +38,7 @@ SERVING = HostStatus(host="one", address="203.0.113.7", units=(UnitState(name="v
     ("kills_before", "kills_after", "journal", "end"),
     [
         (0, 2, KILLED, "the host has too little memory: lower vllm.kv_cache_gib"),
-        (2, 2, KILLED, "`make logs HOST=one`, with STACK or INVENTORY as here, shows more"),
+        (2, 2, KILLED, "`make logs HOST=one`, with the same STACK or INVENTORY, shows more"),
         (0, 0, RANK, "raise vllm.max_lora_rank to the adapter's rank"),
     ],
     ids=["killed for memory now", "killed for memory long ago", "its own error"],

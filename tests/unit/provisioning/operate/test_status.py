@@ -128,7 +128,7 @@ GPU = {
 STOPPED = {"seconds": {}, "problem": "tiny: none within 20 s", "busy": False}
 
 MISSING = {
-    "engine computes nothing": ({"tokens": STOPPED}, "no token of tiny: none within 20 s"),
+    "engine computes nothing": ({"tokens": STOPPED}, "no token from tiny: none within 20 s"),
     "engine loads": ({"models": None}, "the engine does not answer yet"),
     "adapter is missing": ({"models": []}, "the engine does not list tiny"),
     "adapter is refused": (

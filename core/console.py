@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ONCE_VARIABLE = "LLM_DEPLOY_ONCE"
-"""Environment variable with a file. Steps that are needed once per machine append `[title, seconds]` to it, a JSON line
-each. If it is not set, nothing is written."""
+"""Environment variable that names a file. Steps that are needed once per machine append `[title, seconds]` to it,
+a JSON line each. If it is not set, nothing is written."""
 
 _CONTROL = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # all but tab and newline; 0x80 to 0x9f also start escape sequences

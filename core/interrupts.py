@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while Python still loads modules, and after a command's end: one line on stderr, then exit.
+"""While Python loads modules, and after a command has ended, Ctrl-C and SIGTERM print one line on stderr and exit.
 
 While the command runs, it can clean up, and `core.errors.run_cli` prints the line. Only a program's entry point may use
 this module: a signal handler applies to the whole process.
@@ -35,7 +35,7 @@ def leave_when_interrupted() -> None:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Make Ctrl-C raise KeyboardInterrupt and SIGTERM raise Terminated in the block; before and after, they exit."""
+    """Make Ctrl-C raise KeyboardInterrupt and SIGTERM raise Terminated in the block. Outside it, they exit."""
     within = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: _terminate}
     taken = [number for number in within if signal.getsignal(number) is _leave]
     for number in taken:

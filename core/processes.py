@@ -1,4 +1,4 @@
-"""Linux processes, identified by pid, start time and boot, so that a reused pid never stands for the old process."""
+"""Linux processes, identified by pid, start time and boot, so a new process with the same pid is not taken for it."""
 
 import os
 import signal

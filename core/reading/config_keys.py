@@ -75,7 +75,7 @@ def models_in(annotation: Any) -> list[type[BaseModel]]:
 
 
 def keys_called(model: type[BaseModel], name: str, above: str = "") -> Iterator[str]:
-    """Yield the full keys of `model` that end in `name`, without those in a list or in one of several models."""
+    """Yield the full keys in `model` whose last part is `name`. Leaves out keys in a list or in a union of models."""
     for key, field in model.model_fields.items():
         if key == name:
             yield join(above, key)

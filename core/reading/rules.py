@@ -17,7 +17,7 @@ SECRET: dict[str, Any] = {"secret": True}
 """`json_schema_extra` of a field whose value is never printed."""
 
 PROBLEMS = "problems"
-"""The type, and the key in the context, of the error that `refuse` raises."""
+"""The type of the error that `refuse` raises, and the key of the problems in its context."""
 
 _MIXED = r"(?=\S*[a-z])(?=\S*[A-Z])(?=\S*\d)"
 
@@ -32,7 +32,7 @@ _TOKEN = re.compile(
 
 
 LONGEST_WORD, LONGEST_TEXT = 400, 20_000
-"""Characters. Longer text is hidden: nobody reads it, and the search takes time with the square of a word's length."""
+"""Characters. Longer text is hidden: nobody reads it, and the search time grows with the square of the word length."""
 
 HIDDEN = "(not shown)"
 

@@ -128,7 +128,7 @@ def _refuse_odd(text: str) -> None:
     """Raise MarkedYAMLError for tags and for input that would take long to construct. Constructs nothing."""
     depth = values = 0
     sizes: dict[str, int] = {}
-    """Anchor, once its value has ended, and how many values are in it."""
+    """How many values each anchor stands for. An anchor is added when its value ends."""
     opened: list[tuple[str | None, int]] = []
     for event in _events(text):
         if getattr(event, "tag", None) is not None:

@@ -111,7 +111,7 @@ def _problem(kind: str, found: Any, place: Place, context: Mapping[str, Any]) ->
 
 
 def _unknown_key(place: Place, model: type[BaseModel]) -> Problem:
-    """Return the problem of an unknown key. The hint names the place of a key that `model` has only elsewhere."""
+    """Return the problem of an unknown key. If `model` has it in one other place, the hint names that place."""
     above, _, last = place.key.rpartition(".")
     if last == "secure":
         return _encrypted(above)

@@ -1,4 +1,4 @@
 """Waiting with a limit: for a deadline, for a condition, for another command on this computer.
 
-Starts no processes; what is known of a process is in core/processes.py.
+Starts no processes. core/processes.py finds and identifies them.
 """

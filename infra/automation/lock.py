@@ -119,7 +119,7 @@ def stop_engine(
     """Stop a Pulumi engine with SIGTERM, and kill it when that takes longer than `deadline_s`."""
     if not engine.is_running():
         return
-    say(f"  stopping its Pulumi engine (process {engine.pid}) after the current step")
+    say(f"  stopping the Pulumi engine (process {engine.pid}) after the current step")
     engine.send(signal.SIGTERM)
     end = Deadline.after(deadline_s, clock)
     while engine.is_running():

@@ -194,14 +194,14 @@ class Engine:
         return self.folder / "engine.jsonl"
 
     @property
-    def _words(self) -> Path:
+    def _stderr_file(self) -> Path:
         return self.folder / "engine.stderr"
 
     def _start(self, verb: str, arguments: Sequence[str]) -> "subprocess.Popen[bytes]":
         """Start the CLI in a new session. It writes events and stderr to files."""
         argv = [str(self.cli.program), verb, "--json", "--non-interactive", "--stack", self.named]
         argv += ["--config-file", str(self.config_file()), *arguments]
-        with self._events.open("wb") as stdout, self._words.open("wb") as stderr:
+        with self._events.open("wb") as stdout, self._stderr_file.open("wb") as stderr:
             return subprocess.Popen(
                 argv,
                 cwd=CHECKOUT,
@@ -257,7 +257,7 @@ class Engine:
         )
 
     def _stderr(self) -> str:
-        return self._words.read_text(errors="replace").strip()
+        return self._stderr_file.read_text(errors="replace").strip()
 
 
 def _cause(error: str) -> tuple[str, list[str]]:

@@ -1,4 +1,4 @@
-"""The attempts of one `up`: what is noted, handed over and undone around each run of the Pulumi engine."""
+"""The attempts of one `up`. Each notes its placement, passes it to the Pulumi program, and runs the Pulumi engine."""
 
 from typing import TYPE_CHECKING
 
@@ -63,7 +63,7 @@ class Attempts:
             with step("check which machines exist (Pulumi refresh)"):
                 self._held.refresh()
         except DeployError as error:
-            say(f"  ! {error}; the next `up` checks them")
+            say(f"  ! {error}; the next `up` checks the machines")
 
     def _hand_over(self, placement: Placement) -> None:
         blank = Progress(blank_at=self._volumes.at) if self._is_first_up else None

@@ -115,7 +115,7 @@ def down(stack: str) -> int:
         say(f"  their keys are kept in {stack_state_dir(stack)}")
     elif not result.asked:
         say(f"  this checkout has no placement of stack {stack}, so the cloud could not be queried")
-        say(f"  to find what another or a lost checkout created: make orphans CLOUD={result.cloud}")
+        say(f"  to find resources that another or a lost checkout created: make orphans CLOUD={result.cloud}")
     else:
         say(f"  {len(result.destroyed)} resource(s) removed; nothing {'else ' if result.kept else ''}remains")
     if stack in known_stacks():  # a stack whose file was deleted is not created again

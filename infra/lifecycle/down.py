@@ -89,13 +89,13 @@ def tear_down(stack: str, *, sleep: Callable[[float], None] = time.sleep) -> Tea
         try:
             _refuse_other_login(cloud, placement)
             _recover(cloud, stack, held, end)
-            report, gave_up = _destroy(held, stack, keep=keep, lets_go=cloud in RENTED and not keep, end=end)
-            if gave_up is not None and cloud in RENTED and placement is None:
-                raise gave_up  # without a placement, no cloud can be queried
+            report, engine_error = _destroy(held, stack, keep=keep, unprotect=cloud in RENTED and not keep, end=end)
+            if engine_error is not None and cloud in RENTED and placement is None:
+                raise engine_error  # without a placement, no cloud can be queried
             destroyed = report.done.get("delete", []) if report else []
             left = _left(cloud, stack, end)
             if placement is not None and (wait_s := appears.left_s()):
-                with step(f"wait {wait_s:.0f} s for what the interrupted command may have requested"):
+                with step(f"wait {wait_s:.0f} s for resources that the interrupted command may have requested"):
                     sleep(wait_s)
                 left = _left(cloud, stack, end)
             kept = _asked(remaining.kept, cloud, stack, end)
@@ -113,7 +113,7 @@ def tear_down(stack: str, *, sleep: Callable[[float], None] = time.sleep) -> Tea
             outputs_file(stack).unlink(missing_ok=True)
             endpoint_file(stack).unlink(missing_ok=True)  # its address may belong to somebody else tomorrow
             return result
-        _forget(held, made=report is not None, gave_up=gave_up is not None)
+        _forget(held, made=report is not None, after_failure=engine_error is not None)
         # Before the lock is released: otherwise this could remove files that the next command has just created.
         if hosts_stay:
             outputs_file(stack).unlink(missing_ok=True)
@@ -175,7 +175,7 @@ def _recover(cloud: str, stack: str, held: Stack, end: Deadline) -> None:
 
 
 def _destroy(
-    held: Stack, stack: str, *, keep: bool, lets_go: bool, end: Deadline
+    held: Stack, stack: str, *, keep: bool, unprotect: bool, end: Deadline
 ) -> tuple[Report | None, DeployError | None]:
     """Return what the Pulumi engine removed (None: there is no stack), and the error if it could not remove everything.
 
@@ -184,7 +184,7 @@ def _destroy(
     """
     try:
         with step(f"remove the resources of stack {stack}"):
-            if lets_go:
+            if unprotect:
                 held.unprotect()
             report = held.destroy(keep=keep, limit_s=end.left_s(reserve_s=CLOUD_S))
     except (UsageError, LockedError):
@@ -259,13 +259,13 @@ def _asked(look: Callable[[str, str], list[str]], cloud: str, stack: str, end: D
     return answer_within(seconds, lambda: look(cloud, stack), where=f"cloud {cloud}")
 
 
-def _forget(held: Stack, *, made: bool, gave_up: bool) -> None:
+def _forget(held: Stack, *, made: bool, after_failure: bool) -> None:
     """Remove the stack from our own backend. Other backends keep the empty stack and its history.
 
     After a Pulumi engine was stopped, the state still has resources that the cloud no longer has.
     """
     if made and held.backend.ours:
-        held.remove(with_resources=gave_up)
+        held.remove(with_resources=after_failure)
 
 
 def _write(stack: str, result: Teardown) -> Teardown:

@@ -96,7 +96,7 @@ def _belongs(resource: CloudResource, known: set[str]) -> str:
 def _confirm(orphans: Iterable[CloudResource]) -> None:
     """Ask on the terminal. Raises UsageError unless the answer is yes."""
     stacks = sorted({f"{resource.stack} ({resource.placement_id})" for resource in orphans})
-    say(f"this removes everything of {', '.join(stacks)}, kept disks and buckets too; type {YES} to continue")
+    say(f"this removes everything of {', '.join(stacks)}, including kept disks and buckets; type {YES} to continue")
     if not sys.stdin.readline().strip() == YES:
         raise UsageError("not confirmed", where="orphans --delete", hint=f"type {YES} when asked")
 

@@ -1,7 +1,7 @@
 """Refuses to create a stack's machines a second time: the state is empty, and the cloud still has the resources.
 
 The state is in another backend, or was lost. The Pulumi engine would start from nothing: the running machines would
-cost money beside the new ones, and the next `up` would remove them as orphans, with their data.
+cost money in addition to the new ones, and the next `up` would remove them as orphans, with their data.
 """
 
 from core.console import say

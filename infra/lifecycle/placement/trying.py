@@ -49,7 +49,7 @@ class Attempt:
     outcome: Literal["placed", "out of stock", "took too long", "not tried"]
     seconds: float = 0.0
     reason: str = ""
-    """The cloud's words."""
+    """The cloud's error message."""
 
 
 def place(
@@ -63,8 +63,8 @@ def place(
 ) -> tuple[Result, list[Attempt]]:
     """Return the result of the first attempt that found capacity, and all attempts.
 
-    An attempt gets the number of seconds that it may take. `out_of_stock` returns the cloud's words when an error only
-    means that this place has no capacity. Every other error stops at once. Raises DeployError with a table and the
+    An attempt gets the number of seconds that it may take. If an error only means that this place has no capacity,
+    `out_of_stock` returns the cloud's message. Every other error stops at once. Raises DeployError with a table and the
     `hint` when all candidates have failed or the time is over.
     """
     end, tried = Deadline.after(timeout_s, clock), list[Attempt]()

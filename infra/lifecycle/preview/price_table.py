@@ -1,4 +1,4 @@
-"""The table of stacks and their prices in stacks/README.md, made from the stack files and the frozen prices.
+"""The table of stacks and their prices in stacks/README.md, made from the stack files and the prices in catalog/data.
 
 python -m infra.lifecycle.preview.price_table            writes it
 """

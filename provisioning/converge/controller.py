@@ -38,9 +38,10 @@ def converge(
     """Bring `host` to `resources`, or with `dry_run` only report what would change.
 
     `resources` may be a function; it is called while the connection is being made. An open `session` is used and
-    closed.
-    A failed resource is in the result. Raises HostError when the host cannot be reached or trusted, refuses sudo, has
-    no Python, is being provisioned by someone else, or when the connection is cut.
+    closed. A failed resource is in the result.
+
+    Raises HostError if the host cannot be reached or trusted, refuses sudo, has no Python or is being provisioned by
+    someone else, or if the connection is cut.
     """
     began = time.monotonic()
     waiting = session or Session(SshTarget.of(host), patience_s=patience_s(host.cloud))
@@ -61,7 +62,7 @@ def converge(
 
 
 def confirmations(resources: Sequence[Resource]) -> dict[str, tuple[str, ...]]:
-    """Return the commands that wait for a new connection: id to the program to run over it."""
+    """Return the commands that wait for a new connection, each id with the program to run over it."""
     return {each.id: each.confirmed_by for each in resources if isinstance(each, Command) and each.confirmed_by}
 
 
@@ -196,7 +197,7 @@ class _Talk:
                 length -= len(block)
 
     def _broken(self, channel: paramiko.Channel) -> DeployError:
-        """Return the error for an agent that did not reach its end."""
+        """Return the error for an agent that sent no end event."""
         where = f"{self._host.name} ({self._host.user}@{self._host.address})"
         status = channel.recv_exit_status() if channel.exit_status_ready() else -1
         said = own_words(channel.recv_stderr(ERROR_BYTES)) if channel.recv_stderr_ready() else ""

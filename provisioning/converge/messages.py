@@ -14,7 +14,7 @@ class Need:
     """The agent waits for pieces of content."""
 
     pieces: list[tuple[str, int, int]]
-    """Of each: SHA-256 of the whole, offset, length."""
+    """SHA-256 of the whole content, offset and length of each piece."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,7 +32,7 @@ def payload_of(
     environment: Mapping[str, Text] | None = None,
     masks: Sequence[Secret] = (),
 ) -> Payload:
-    """Return the agent's input; `environment` is for all programs it runs, and `masks` are never shown.
+    """Return the agent's input. `environment` is for all programs that it runs; it never shows `masks`.
 
     Raises ConfigError for two resources with one id, and for an id without a resource.
     """

@@ -1,7 +1,7 @@
 """A host's proxy in the form that programs read: variables for the agent's programs, a file for apt's timers.
 
-The proxy's login is read when a host is provisioned. It is in no argument list, log or diff. On the host it is in
-files and environments of root and of the programs that use it.
+A provision reads the proxy's login. No argument list, log or diff contains it. On the host it is in files and
+environments of root and of the programs that use it.
 """
 
 from collections.abc import Mapping

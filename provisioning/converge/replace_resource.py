@@ -1,4 +1,4 @@
-"""Replaces one resource of a list; references to the old one then name the new one. Pure."""
+"""Replaces one resource of a list, and the old id in other resources with the new one. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import fields, replace

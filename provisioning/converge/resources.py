@@ -137,15 +137,17 @@ class Link(Resource):
 class Unit(Resource):
     """A systemd unit's state: enabled or not, running or not. Its file is a `File`.
 
-    A change of a resource in `restart_on` restarts the unit, in this run or, if a run was interrupted, in the next (the
-    unit's start is older than the change). `reload_on` reloads it. `ready` is a command repeated until it exits 0,
-    for at
-    most `ready_timeout_s`; a failure carries the unit's journal since the start. `undo` is a command run if the unit
-    does not start, e.g. to return to the previous release; its output ends the failure's line.
+    A change of a resource in `restart_on` restarts the unit. If a run was interrupted before the restart, the next run
+    does it, because the unit's start is older than the change. A change of one in `reload_on` reloads the unit.
 
-    A unit that died twice has failed, unless its journal matches the regular expression `passing`: that cause may pass,
-    so systemd's start limit decides. `left_out` is a regular expression with a group that names an item which ended the
-    unit and which its next starts leave out: one death by each name does not count, and the wait begins again.
+    `ready` is a command that is repeated until it exits 0, for at most `ready_timeout_s`. A failure carries the unit's
+    journal since the start. `undo` is a command that runs if the unit does not start, e.g. to return to the previous
+    release; its output ends the failure's line.
+
+    A unit that died twice has failed. If its journal matches the regular expression `passing`, the cause may pass by
+    itself, and systemd's start limit decides instead. The regular expression `left_out` has a group: the name of an
+    item that ended the unit and that its next starts leave out. The first death by each name does not count, and the
+    wait begins again.
     """
 
     kind: ClassVar[str] = "unit"
@@ -153,7 +155,7 @@ class Unit(Resource):
     name: str
     enabled: bool = True
     running: bool | None = True
-    """None: neither started nor stopped, for units that a timer or a socket starts."""
+    """None means: neither start nor stop it. For units that a timer or a socket starts."""
     restart_on: tuple[str, ...] = ()
     reload_on: tuple[str, ...] = ()
     ready: tuple[str, ...] = ()
@@ -197,11 +199,10 @@ class Tree(Resource):
 class Venv(Resource):
     """A Python environment made by uv from a lock of exact versions with hashes.
 
-    Built in its own folder beside `path`, which becomes a link to it once the build is complete, so that an interrupted
-    build is never used. A marker in the folder holds the SHA-256 of `lock`, `python` and `remove`, which decides
-    whether
-    it is current. The previous one is removed once the run has succeeded, unless another resource removes it
-    (`keep_former`). An environment that still exists is only linked again.
+    It is built in its own folder beside `path`. Once the build is complete, `path` becomes a link to that folder, so
+    that an interrupted build is never used. A marker in the folder holds the SHA-256 of `lock`, `python` and `remove`,
+    which decides whether the environment is current. After a successful run the previous environment is removed, unless
+    another resource does that (`keep_former`). An environment that still exists is only linked again.
     """
 
     kind: ClassVar[str] = "venv"
@@ -214,7 +215,7 @@ class Venv(Resource):
     remove: tuple[str, ...] = ()
     """Distributions taken out after the install."""
     version: str = ""
-    """A name for people; part of the folder's name."""
+    """Part of the folder's name, for people."""
     keep_former: bool = False
     owner: str = "root"
     group: str = "root"
@@ -241,12 +242,12 @@ class Sysctl(Resource):
 
 @dataclass(frozen=True, kw_only=True)
 class Command(Resource):
-    """A command for what no other kind covers; not run if `check` exits 0 (or `creates` exists).
+    """A command for what no other kind covers. It does not run if `check` exits 0 or `creates` exists.
 
-    Neither is passed through a shell. `env` may hold secrets; argument lists may not. Lines of the check that begin
-    with `planned: ` are shown in a plan as what would be done; without them a plan shows `argv`. `planned: fail: `
-    and a
-    reason fail the resource, in a plan too, and `argv` is not run.
+    No shell reads `argv` or `check`. `env` may hold secrets; argument lists may not.
+
+    A plan shows lines of the check that begin with `planned: ` as what would be done; without such lines it shows
+    `argv`. A line with `planned: fail: ` and a reason fails the resource, in a plan too, and `argv` is not run.
     """
 
     kind: ClassVar[str] = "command"
@@ -262,5 +263,5 @@ class Command(Resource):
     """Program of provisioning/programs with its arguments. The controller runs it over a new connection as soon as
     `argv` prints a line, and `argv` waits for it."""
     reboot_status: int = 0
-    """Exit status of `argv` that means: done, but a reboot is needed, as its last line explains. What depends on it is
-    skipped until then. 0: no such status."""
+    """Exit status of `argv` that means that it is done and needs a reboot; its last line says why. Resources that
+    depend on it are skipped until then. 0 if there is no such status."""

@@ -1,4 +1,4 @@
-"""What a run over a host reports, during the run and at its end. Values only."""
+"""The reports of a run on a host, during the run and at its end. Values only."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ class Outcome:
     id: str
     status: Status
     changes: tuple[str, ...] = ()
-    """What was changed, in words."""
+    """The changes, in words."""
     diff: str = ""
     """Unified diff of a file that is not secret."""
     error: str = ""
@@ -41,7 +41,7 @@ OnEvent = Callable[[str, Outcome | Progress], None]
 
 @dataclass(frozen=True, kw_only=True)
 class HostResult:
-    """The end of a run over one host; each resource is in one of the four tuples."""
+    """The result of a run on one host; each resource is in one of the four tuples."""
 
     host: str
     ok: bool
@@ -61,7 +61,7 @@ class HostResult:
         return next((outcome for outcome in self.changed if outcome.reboot), None)
 
     def as_json(self) -> dict[str, Any]:
-        """Return counts, and the names behind all but `unchanged`, as provision.json holds them."""
+        """Return the counts, and the names of all except the unchanged ones, as provision.json holds them."""
         return {
             "host": self.host,
             "ok": self.ok,

@@ -1,4 +1,4 @@
-"""A host's Python with the agent loaded, waiting for a list: connected and started in a thread.
+"""An agent that waits on a host for its list. A thread connects and starts it.
 
 Does not know the desired state, and changes nothing on the host.
 """
@@ -69,7 +69,7 @@ class Session:
             raise HostError(what, where=self._host.name, hint="run the same command again") from self._error
         if self._error is not None:
             raise self._error
-        assert self._channel is not None  # noqa: S101 (no error: the thread has come to its end)
+        assert self._channel is not None  # noqa: S101 (the thread ended without an error)
         return self._channel
 
     def close(self) -> None:

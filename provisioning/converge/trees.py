@@ -26,7 +26,7 @@ class TreeFile:
     name: str
     """Relative path with `/`."""
     path: Path
-    """The path of its content, links resolved: opening it follows no further link."""
+    """The path of its content, with all links resolved."""
     sha256: str
     size: int
     mode: int
@@ -36,8 +36,8 @@ class TreeFile:
 def list_tree(source: Path) -> list[TreeFile]:
     """Return all files below `source` except hidden ones; links are followed, because hubs' caches consist of them.
 
-    Raises ConfigError if the folder is missing or empty, and for what may not leave this computer: a link out of the
-    folder or to nowhere, a pipe, a device.
+    Raises ConfigError if the folder is missing or empty, or contains a link out of it, a broken link, a pipe or a
+    device.
     """
     is_ours = source.is_relative_to(cache_dir() / LINKED)
     names = sorted(files_below(source, links_out=is_ours)) if source.is_dir() else []

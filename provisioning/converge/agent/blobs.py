@@ -30,7 +30,7 @@ BLOCK_BYTES = 1 << 20
 
 
 class WireBlobs:
-    """Blobs from the controller. Answer to a request: a JSON line with `length` or `error`, then the raw bytes."""
+    """Blobs from the controller. It answers each request with a JSON line, `length` or `error`, then the raw bytes."""
 
     def __init__(self, events: Events, stream: BinaryIO) -> None:
         self._events = events

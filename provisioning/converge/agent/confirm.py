@@ -45,5 +45,5 @@ class WireConfirm:
 
 
 def unasked(resource: str, patience_s: float) -> str:  # noqa: ARG001
-    """Return an empty string: without a controller, nobody is logged in over SSH who could be locked out."""
+    """Return an empty string: a run without a controller uses no SSH login that could be locked out."""
     return ""

@@ -33,7 +33,7 @@ class DesiredResource(SimpleNamespace):
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Ids whose failure stops this resource: a unit is not restarted into a change that failed."""
+        """Ids whose failure stops this resource. A unit is not restarted after a change that failed."""
         return (*self.after, *getattr(self, "restart_on", ()), *getattr(self, "reload_on", ()))
 
 
@@ -55,7 +55,7 @@ class Run:
         pending = []
         for kind, module in self._kinds.items():
             group = [resource for resource in self._resources if resource.kind == kind]
-            with contextlib.suppress(Failure, OSError):  # read again one by one, so that the right one fails
+            with contextlib.suppress(Failure, OSError):  # `_fact` reads each again, so that the one at fault fails
                 pending.append((group, module.look(group, self._host)))
         for group, finish in pending:
             with contextlib.suppress(Failure, OSError):
@@ -108,9 +108,9 @@ class Run:
         )
 
     def _fact(self, resource: DesiredResource) -> Any:
-        """Return the fact, read again if this run has changed anything, because one change may cause another.
+        """Return the fact. It is read again if this run has changed anything, because that may have changed the fact.
 
-        A dry run has changed nothing, except which units would need a restart.
+        A dry run changes nothing, but records which units would need a restart.
         """
         stale = self._changed and (not self._dry or resource.kind == "unit")
         if stale or resource.id not in self._facts:

@@ -1,4 +1,4 @@
-"""What an interrupted installation leaves behind, and how to complete it. The driver program uses it too.
+"""Finds and completes interrupted installations of packages. The driver program uses this file too.
 
 `dpkg --configure -a` finishes unpacked packages. If dpkg was killed while it unpacked or removed a package, that
 package is "in a very bad inconsistent state" (half-installed, reinstallation required). apt then refuses to work, or
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 STATES = "${db:Status-Want}\t${db:Status-Eflag}\t${db:Status-Status}\t${binary:Package}\t${Version}\n"
 TORN = ("sh", "-c", 'dpkg-query -W -f "$0" | grep -e reinstreq -e half-installed', STATES)
-"""Lists half-installed packages only: a list of all packages of a large host would exceed the output kept."""
+"""Lists half-installed packages only: on a large host the list of all packages exceeds the kept output."""
 
 KEEP_OURS = ("--force-confdef", "--force-confold")
 """Keeps configuration files that this project or the admin changed: nobody can answer dpkg's question."""
@@ -50,10 +50,10 @@ def torn(listing: str) -> list[tuple[str, str, str]]:
 
 
 def mend(call: Call, removed: Sequence[str] = ()) -> str:
-    """Complete interrupted installations; return what could not be completed in words, or an empty string.
+    """Complete interrupted installations; return which ones could not be completed, or an empty string.
 
-    Packages in `removed` are not wanted, so their remains are removed, as are those of an interrupted removal. Failures
-    of other packages' own scripts are left to apt, which reports them.
+    Removes the remains of packages in `removed`, and those of an interrupted removal. Does not handle failures of other
+    packages' own scripts: apt reports them.
     """
     set_updates_aside(call)
     left = []
@@ -90,7 +90,7 @@ def unpack_again(call: Call, name: str, version: str) -> bool:
 
 
 def dpkg(call: Call, *words: str) -> tuple[int, str]:
-    """Run dpkg once other package managers have ended: unlike apt, dpkg does not wait for its locks."""
+    """Wait for other package managers to end, then run dpkg: unlike apt, it does not wait for its locks."""
     deadline = time.monotonic() + LOCK_WAIT_S
     while True:
         status, said = call(["dpkg", *KEEP_OURS, *words])
@@ -111,7 +111,7 @@ def set_updates_aside(call: Call) -> None:
 
 
 def forget_lists() -> None:
-    """Remove apt's lists, so that it fetches them whole; for incomplete lists that it cannot read."""
+    """Remove apt's lists, so that it fetches all of them: it cannot read incomplete ones."""
     lists = (os.path.join(LISTS, name) for name in os.listdir(LISTS) if name != "lock")
     for path in (*lists, *CACHES):
         if os.path.isfile(path):

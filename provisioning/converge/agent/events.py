@@ -16,7 +16,8 @@ MASKED_LINE_MIN = 8
 """Shorter lines of a secret with several lines, e.g. `-----`, are not masked: that would hide ordinary words."""
 
 PROTOCOL = ("id", "pieces", "status", "seconds", "fraction", "phases")
-"""Fields without output of other programs: masking a short secret such as `1234` in them breaks the protocol."""
+"""Fields that are not masked. They hold no output of other programs, and masking a short secret such as `1234` in
+them would break the protocol."""
 
 HEARTBEAT_S = 2.0
 
@@ -31,7 +32,7 @@ class Failure(Exception):
 
 
 class RebootNeeded(Exception):
-    """A change was made and takes effect only after a reboot; the text says what is in use until then."""
+    """A change takes effect only after a reboot. The text says what is in use until then."""
 
 
 class Cut(Exception):
@@ -50,7 +51,7 @@ class Events:
         self._last = time.monotonic()
         self.cut = False
         self.answers_due = 0
-        """How many answers of the controller are expected, so that bytes on stdin do not mean a cut."""
+        """How many answers of the controller are due. While some are, bytes on stdin do not mean a cut."""
 
     def keep_secret(self, value: str) -> None:
         """Mask `value` from now on, and each of its longer lines, because output comes in lines."""
@@ -81,7 +82,7 @@ class Events:
             self.flush()
 
     def flush(self) -> None:
-        """Write the held events. If the controller is gone, set `cut`; do not raise, the current change comes first."""
+        """Write the held events. If the controller is gone, only set `cut`: the current change ends first."""
         data, self._held = self._held, b""
         self._last = time.monotonic()
         while data and not self.cut:

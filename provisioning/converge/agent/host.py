@@ -1,4 +1,4 @@
-"""What the kinds of resources may use while they look and apply."""
+"""The host and the services of the agent that kinds of resources use in `look` and `apply`."""
 
 from __future__ import annotations
 
@@ -41,4 +41,4 @@ class Host:
         self.confirm = confirm
         """Takes a resource's id and a timeout in seconds; returns why a second login failed, or an empty string."""
         self.at_end: list[Callable[[], None]] = []
-        """What to do after the last resource, if no resource has failed."""
+        """Functions to call after the last resource, if no resource has failed."""

@@ -1,4 +1,4 @@
-"""What is at a path, and how to replace it in one step."""
+"""Looks at what is at a path, and replaces it in one step."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def write_file(
 
 
 def staged_path(path: str) -> str:
-    """Return the folder for staged files: the same each time, so that the next run finds an interrupted run's file."""
+    """Return the folder for staged files. It is always the same, so that a run finds the file of an interrupted one."""
     folder, name = os.path.split(path)
     return os.path.join(folder, f".{name}{STAGED}")
 
@@ -136,7 +136,7 @@ def sync_folder(path: str) -> None:
 
 
 def os_failure(error: OSError, path: str) -> Failure:
-    """Return what went wrong at `path`, and what to repair."""
+    """Return the failure at `path`, with a hint about a full disk."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Failure(f"no space left for {path} ({free_mib(path)} MiB free); the previous content is unchanged")
     return Failure(f"{path}: {error.strerror}")

@@ -1,4 +1,4 @@
-"""Runs other programs: no shell, limited output, ended with the agent unless they must finish.
+"""Runs other programs, without a shell and with limited output. They end with the agent unless they must finish.
 
 Output goes to a file in memory instead of a pipe: dpkg, for one, must survive the agent's death without a broken pipe.
 """
@@ -90,7 +90,7 @@ class Process:
 
 
 def shown(argv: Sequence[str]) -> str:
-    """Return a command line as one line of text: an argument may hold a whole script."""
+    """Return a command line as one line of text. An argument may hold a whole script."""
     words = " ".join(" ".join(argv).split())
     return words if len(words) <= SHOWN_CHARS else words[: SHOWN_CHARS - 2] + " …"
 
@@ -122,7 +122,8 @@ def run(
 ) -> Done:
     """Run `argv` to its end. Raises Failure after `timeout_s` seconds, Cut when `gone` says so.
 
-    With `must_finish`, neither a cut nor the agent's death ends it: half a package change is worse than a late one.
+    With `must_finish`, neither a cut nor the agent's death ends it, because half a package change is worse than a late
+    one.
     """
     process = Process(argv, env=env, user=user, dies_with_agent=not must_finish)
     try:

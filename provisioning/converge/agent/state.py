@@ -1,4 +1,4 @@
-"""What the agent keeps on the host between runs: the lock, due restarts, hashes, immutable trees."""
+"""The agent's files on the host between runs: the lock, due restarts, hashes, immutable trees."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LOCK_TICK_S = 0.1
 
 
 class State:
-    """The state folder; without `writes` (a dry run) it is only read."""
+    """The state folder. Without `writes`, as in a dry run, it is only read."""
 
     def __init__(self, folder: str = STATE_DIR, *, writes: bool) -> None:
         self._folder = folder
@@ -74,7 +74,7 @@ class State:
         return self._due.get(unit, "")
 
     def set_due(self, wanted: dict[str, str]) -> None:
-        """Record before a change what units will need; a restart includes a reload. Empty: no longer due."""
+        """Record before a change what units will need; a restart includes a reload. An empty string means nothing."""
         before = dict(self._due)
         for unit, action in wanted.items():
             if not action:

@@ -57,7 +57,7 @@ def _finish(resource: Any, check: Process | None) -> Fact:
 
 
 def _teller(resource: Any, host: Host) -> Callable[[Process], None]:
-    """Return a function that reports the newest line: at once if the controller confirms the command."""
+    """Return a function that reports the newest line of output; at once if the controller confirms the command."""
     waits = bool(getattr(resource, "confirmed_by", ()))
 
     def tell(process: Process) -> None:
@@ -73,7 +73,7 @@ def _teller(resource: Any, host: Host) -> Callable[[Process], None]:
 
 
 def plan(resource: Any, fact: Fact) -> list[Change]:
-    """Return the command if its check says that it is needed, in the check's words if it has any.
+    """Return the command if its check fails, in the check's words if it printed any.
 
     Raises Failure if the check knows that the command would fail, so that a plan fails as the run would.
     """

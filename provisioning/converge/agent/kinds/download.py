@@ -87,7 +87,7 @@ def _fetch(resource: Any, staged: str, host: Host) -> str:
 
 
 class _Interrupted(Exception):
-    """The server or the way to it failed; another try may succeed."""
+    """The server or the network failed; another try may succeed."""
 
 
 def _try(resource: Any, staged: str, host: Host) -> str:
@@ -97,7 +97,7 @@ def _try(resource: Any, staged: str, host: Host) -> str:
         for block in iter(lambda: stream.read(BLOCK_BYTES), b""):
             digest.update(block)
         answer = _ask(resource, host, stream.tell())
-        if answer is None:  # complete already: interrupted between the last byte and the rename
+        if answer is None:  # complete: an earlier run was interrupted before the rename
             return digest.hexdigest()
         with answer:
             return _receive(resource, host, answer, stream, digest)
@@ -124,7 +124,7 @@ def _ask(resource: Any, host: Host, have: int) -> Any:
 
 
 def _opener() -> Any:
-    """Return an opener that follows redirects, 308 too: urllib does so only from Python 3.11 on."""
+    """Return an opener that follows redirects with 308 too, which urllib follows only from Python 3.11 on."""
     from urllib.request import HTTPRedirectHandler, build_opener
 
     class Redirect(HTTPRedirectHandler):
@@ -137,7 +137,7 @@ def _opener() -> Any:
 
 
 def _receive(resource: Any, host: Host, answer: Any, stream: BinaryIO, digest: Any) -> str:
-    """Append the answer to the stream; `digest` already covers its present content. Return the hash of the whole."""
+    """Append the answer to the stream, whose content `digest` already covers. Return the hash of the whole file."""
     from http.client import IncompleteRead
 
     have = stream.tell()

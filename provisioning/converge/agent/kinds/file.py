@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 DIFF_MAX_BYTES = 64 * 1024
 PRIVATE = 0o044
-"""Old content is shown only if one of these mode bits is set: a file that only root reads may hold a secret."""
+"""A diff is shown only if the old file has one of these mode bits: a file that only root reads may hold a secret."""
 
 
 def look(resources: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:  # noqa: ARG001
@@ -39,7 +39,7 @@ def _look_one(path: str) -> Fact:
 
 def plan(resource: Any, fact: Fact) -> list[Change]:
     """Return the changes that the file needs."""
-    tidy = [("tidy", "remove the rest of an interrupted run")] if fact["leftover"] else []
+    tidy = [("tidy", "remove the temporary file of an interrupted run")] if fact["leftover"] else []
     if fact["type"] == "directory":
         return [("refuse", "is a folder; only files are removed") if resource.content is None else in_the_way(fact)]
     if resource.content is None:
@@ -65,7 +65,7 @@ def diff(resource: Any, fact: Fact) -> str:
         before = old.decode().splitlines(keepends=True)
     except UnicodeDecodeError:
         return ""
-    import difflib  # importing it costs more than a whole look, and most runs have no diff
+    import difflib  # slow to import, and most runs have no diff
 
     after = new.splitlines(keepends=True)
     names = (

@@ -1,7 +1,7 @@
 """Debian packages, in one apt transaction.
 
-A service whose `Unit` is in the list and does not exist yet is masked until apt is done: else the distribution starts
-it with its default configuration (e.g. haproxy) before ours is there. Other services are left alone.
+Masks each service whose `Unit` is in the list and does not exist yet, until apt is done: otherwise the distribution
+would start it (e.g. haproxy) with its default configuration before ours is installed. Leaves other services alone.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def look(resources: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:  # n
 
 
 def states(listing: str) -> Fact:
-    """Return the state of each package in dpkg's words; a package that must be unpacked again is half-installed."""
+    """Return the state of each package in dpkg's words. One that must be unpacked again counts as half-installed."""
     rows = (line.split() for line in listing.splitlines())
     return {
         name: status if flag == "ok" else "half-installed"
@@ -79,7 +79,7 @@ def plan(resource: Any, fact: Fact) -> list[Change]:
 def apply(resource: Any, fact: Fact, changes: list[Change], host: Host) -> None:  # noqa: ARG001
     """Complete an interrupted dpkg run, fetch the lists if they are old, then install and purge in one call.
 
-    An unreadable source, or another package that cannot be configured, is not a failure if all desired packages are
+    Unreadable sources, and other packages that cannot be configured, are not failures if all desired packages are
     installed in the end.
     """
     installs = [words.split(" ", 1)[1] for verb, words in changes if verb == "install"]

@@ -1,7 +1,7 @@
-"""A file of sshd settings that is kept only after a login with it; else the old file is restored.
+"""A file of sshd settings. It is kept only if a login works with it; otherwise the old file is restored.
 
 After the reload the controller logs in a second time while the first connection is still open. If that fails, or the
-controller is gone, the agent restores the old file. A systemd timer does so if the agent dies meanwhile.
+controller is gone, the agent restores the old file. If the agent dies meanwhile, a systemd timer does so.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SERVICE, SOCKET = "ssh.service", "ssh.socket"
 
 GUARD_UNIT = "llm-sshd-undo"
 GUARD_S = 240
-"""When systemd restores the old file. Longer than check, reload and second login together, at most a minute each."""
+"""Seconds until systemd restores the old file: more than check, reload and second login, each a minute at most."""
 CONFIRM_S = 60
 """How long the controller may take for the second login."""
 
@@ -112,7 +112,7 @@ def _replace(resource: Any, verbs: set[str], host: Host) -> None:
             raise
         refusal = "it could not be loaded" if not _reload() else _confirmed(resource, host)
         if not refusal:
-            _disarm()  # first, so that the guard finds either the previous file or no work
+            _disarm()  # first, so that the guard finds the previous file or nothing to do
             if not os.path.lexists(before):
                 _reload()  # the guard may have stopped between the file and the reload
                 refusal = f"it was not confirmed within {GUARD_S} s"

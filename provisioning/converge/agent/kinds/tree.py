@@ -60,7 +60,7 @@ def _look_one(resource: Any, host: Host) -> Fact:
 
 
 def _is_there_beside_hidden(resource: Any, files: dict[str, Any]) -> bool:
-    """Return whether the desired files exist, and no others but hidden files, which older releases copied too."""
+    """Return whether the desired files exist, and no others except hidden ones, which older releases copied too."""
     visible = {name: seen[0] for name, seen in files.items() if not any(p.startswith(".") for p in name.split("/"))}
     return visible == {name: sha256 for name, (sha256, _size, _mode) in resource.files.items()}
 
@@ -98,13 +98,13 @@ def _parents(name: str) -> list[str]:
 
 
 def _partial_name(name: str, sha256: str) -> str:
-    """Return the path under which a file is received: it holds the hash, so that only the same content continues."""
+    """Return the path of a file while it is received. The hash is in it, so that only the same content continues."""
     folder, leaf = os.path.split(name)
     return os.path.join(folder, f".{leaf}.{sha256[:12]}{STAGED}")
 
 
 def apply(resource: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:
-    """Remove, create folders, fetch: a file gets its name only if its hash is right."""
+    """Remove, create folders, fetch. A file gets its name only if its hash is right."""
     uid, gid = user_id(resource.owner), group_id(resource.group)
     for verb, name in changes:
         path = os.path.normpath(os.path.join(resource.path, name))

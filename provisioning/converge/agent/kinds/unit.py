@@ -1,4 +1,4 @@
-"""A systemd unit's state: enabled, running, restarted when what it depends on changed, ready."""
+"""A systemd unit's state: enabled, running, restarted after a change of a dependency, ready."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _NONE = dict.fromkeys(PROPERTIES, "")
 
 POLL_S = 0.2
 SETTLE_S = 0.5
-"""How long a unit of a type that is active at once must stay active if there is no `ready` command."""
+"""Without a `ready` command, how long a unit must stay active if its type is active at once."""
 JOURNAL_LINES = 400
 READY_LOOK_S = 20
 TRIAL_POLL_S = 0.5
@@ -54,7 +54,7 @@ def _read(units: Sequence[str], question: Process) -> dict[str, dict[str, str]]:
 def look(resources: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:
     """Query systemd once for all units, and run all `ready` commands at the same time.
 
-    A unit that does not run, or that is restarted anyway, is not waited for.
+    Does not wait for a unit that does not run, or that is restarted anyway.
     """
     units = [resource.name for resource in resources]
     question = _ask(units)
@@ -168,7 +168,7 @@ class _Transition:
         self._clock = time.monotonic()
         self._deaths = Deaths(resource.passing, resource.left_out)
         self._end = ""
-        """How its process last ended: systemd forgets that when it starts the next one."""
+        """How its process last ended. systemd forgets that when it starts the next process."""
 
     def follow(self) -> None:
         """Start the systemd job and follow it to its end."""
@@ -182,7 +182,7 @@ class _Transition:
         self._watch()
 
     def _watch(self) -> None:
-        """Look until the job is over. systemd limits the time of a stop, so that time does not count."""
+        """Look until the job is over. The time of a stop does not count, because systemd limits it."""
         settled_since = None
         while True:
             self._pause()

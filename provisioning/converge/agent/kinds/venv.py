@@ -1,9 +1,9 @@
 """A Python environment made by uv from a lock of exact versions with hashes.
 
-An environment cannot be moved: its scripts hold its path. So each is built in a folder named after its fingerprint, and
-`path` is a link that is replaced in one step once the marker, written last, says that the build is complete. The
-previous environment is removed at the end of the run, when its units have been restarted, unless `keep_former` leaves
-that to another resource. An environment that exists already is only linked again.
+An environment cannot be moved, because its scripts hold its path. So each is built in a folder named after its
+fingerprint, and `path` is a link. The marker is written last and says that the build is complete; then the link is
+replaced in one step. The previous environment is removed at the end of the run, when its units have been restarted,
+unless `keep_former` leaves that to another resource. An environment that exists already is only linked again.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ def _build(resource: Any, folder: str, host: Host) -> None:
 
 
 def _no_space(resource: Any, output: str = "") -> Failure:
-    """Return the failure, worded for after the removal of the incomplete environment."""
+    """Return the failure. Call this after the incomplete environment was removed: the text says so."""
     what = f"no space left while building {resource.path}; the incomplete environment was removed"
     return Failure(f"{what}, {free_mib(resource.path)} MiB are free now", output)
 

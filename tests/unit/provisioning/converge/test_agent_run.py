@@ -140,7 +140,7 @@ def test_files_of_an_interrupted_run_are_removed(tmp_path: Path) -> None:
     staged.mkdir()
     (staged / "conf").write_text("ne")
     assert run_agent(tmp_path, [file(conf, "new\n")]).of(f"file:{conf}")["changes"] == [
-        "remove the rest of an interrupted run"
+        "remove the temporary file of an interrupted run"
     ]
     assert not staged.exists()
 

@@ -1,4 +1,4 @@
-"""The only place that runs the Pulumi engine: CLI, stack, lock, events, backend, plugins, SDKs.
+"""The only place that runs the Pulumi engine: CLI, stack, locks, events, backend, plugins, SDKs.
 
 Knows no cloud and no order of commands.
 """

@@ -42,8 +42,9 @@ def _break_lock(conflict: str, cancel: Callable[[], None], stack: str) -> None:
     """Remove the lock that `conflict` names. Raises LockedError unless its holder is surely dead."""
     holders = [match.groupdict() for match in LOCK.finditer(conflict)]
     if not _all_dead(holders):
+        named = ", ".join("{user}@{host}, process {pid}".format(**each) for each in holders)
         raise LockedError(
-            "is locked by " + ", ".join("{user}@{host}, process {pid}".format(**each) for each in holders),
+            f"is locked by {named or 'another Pulumi engine'}",
             where=f"stack {stack}",
             hint="wait until it ends; if that process no longer exists, run `pulumi cancel`",
         )

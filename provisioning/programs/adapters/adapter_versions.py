@@ -1,19 +1,19 @@
 #!/usr/bin/env python3
-"""Which adapter versions this host's engine serves, and where their aliases point. Fetches nothing.
+"""Sets which adapter versions this host's engine serves, and where their aliases point. Fetches nothing.
 
     adapter-versions apply FOLDER PORT DESIRED         serve the versions in DESIRED; aliases stay where `move` put them
-    adapter-versions check FOLDER PORT DESIRED         exits 0 if `apply` would change nothing
+    adapter-versions check FOLDER PORT DESIRED         exit 0 if `apply` would change nothing
     adapter-versions try   FOLDER PORT VERSION BASE [PROMPT]    test that a version answers, and unlike its base
     adapter-versions move  FOLDER PORT VERSION WHO WHAT    point the version's alias at it, and record that
-    adapter-versions loaded FOLDER PORT DESIRED        exits 0 if the engine left out nothing of DESIRED; it tries again
-    adapter-versions left-out FOLDER PORT DESIRED      the same, without trying again
+    adapter-versions loaded FOLDER PORT DESIRED        load again what the engine left out; exit 0 if it serves DESIRED
+    adapter-versions left-out FOLDER PORT DESIRED      exit 0 if the engine left out nothing of DESIRED; load nothing
     adapter-versions show  FOLDER PORT                 print everything as JSON
 
 FOLDER is the data folder.
 DESIRED is JSON: {"versions": {"contract@3": FOLDER}, "aliases": {"contract": "contract@3"}, "keep": true, "engine": ID,
-"engine_follows": true, "retire": {"summary": WHO}, "base": FOLDER, "whole": true}: aliases stay (keep) except
-retired ones; an engine with another ID is restarted afterwards (engine_follows). With `whole`, a running engine is not
-changed while files of a version are missing.
+"engine_follows": true, "retire": {"summary": WHO}, "base": FOLDER, "whole": true}. With `keep`, all aliases except
+retired ones stay. With `engine_follows`, the caller restarts an engine with another ID afterwards. With `whole`, a
+running engine is not changed while files of a version are missing.
 A starting engine reads FOLDER/adapters/served.json; a running engine gets requests (see vllm_adapters.py).
 """
 
@@ -68,7 +68,7 @@ class Engine:
         return answer if status == OK else None
 
     def serve(self, wanted: dict[str, Any]) -> dict[str, Any]:
-        """Let the engine serve `wanted`; return what it serves: versions that its start left out may still be missing.
+        """Let the engine serve `wanted`; return what it then serves. Versions that its start left out may be missing.
 
         Raises VersionError if it cannot; then nothing has changed.
         """
@@ -145,7 +145,7 @@ class Host:
         _write(self._history, "a", ("\n" if torn else "") + json.dumps(entry) + "\n")
 
     def history(self) -> list[dict[str, Any]]:
-        """Return what was moved when and by whom, oldest first, without incomplete lines."""
+        """Return the recorded moves, oldest first, without incomplete lines."""
         entries: list[dict[str, Any]] = []
         text = self._history.read_text(encoding="utf-8", errors="replace") if self._history.exists() else ""
         for line in text.splitlines():
@@ -154,9 +154,9 @@ class Host:
         return entries
 
     def desired(self, resource: dict[str, Any]) -> dict[str, Any]:
-        """Return what to serve: with `keep`, an existing alias stays where it is, unless it is retired.
+        """Return what to serve. With `keep`, an existing alias stays where it is, unless it is retired.
 
-        Raises VersionError if such an alias would point at an unlisted version, or at none.
+        Raises VersionError if such an alias would point at an unlisted version, or at no version.
         """
         versions, aliases = resource["versions"], dict(resource["aliases"])
         for alias, version in self.served()["aliases"].items() if resource["keep"] else ():
@@ -184,7 +184,7 @@ def _entry(who: str, what: str, adapter: str, before: str, after: str) -> dict[s
 
 
 def _changes(served: dict[str, Any], wanted: dict[str, Any]) -> Iterator[str]:
-    """Yield in words what clients will notice of `wanted`; removals come first."""
+    """Yield in words the changes that clients will notice; removals come first."""
     before, after = ({**each["versions"], **each["aliases"]} for each in (served, wanted))
     yield from (f"{name} stops being served" for name in before if name not in after)
     yield from (f"{name} is served" for name in after if name not in before)
@@ -202,8 +202,8 @@ def _agreed(host: Host, engine: Engine, asked: dict[str, Any]) -> tuple[dict[str
     """Return the new content of the file, and the change for the running engine (None: no change).
 
     An engine with other settings reads the file when it restarts. If no restart is due, only retired adapters are
-    unloaded: provision would not restart it otherwise. Raises VersionError for any other change then, and for a change
-    that is not allowed.
+    unloaded, because provision would not restart the engine otherwise; any other change then raises VersionError. So
+    does a change that is not allowed.
     """
     wanted, running = host.desired(asked), engine.served()
     serving = wanted
@@ -238,7 +238,7 @@ def apply(host: Host, engine: Engine, resource: str) -> None:
         engine.serve(serving)
     before, base = host.served(), asked.get("base", "")
     if wanted != before or (base and base != host.file().get("base")):
-        # A start that cannot load the new version of a name returns to the one that answers now.
+        # If a start cannot load the new version of a name, it returns to the version that answers now.
         is_same_base = host.file().get("base", base) == base
         former = {key: (running or before)[key] for key in NONE} if serving is None and is_same_base else None
         host.write(wanted, base=base, former=former if former and former["aliases"] else None)
@@ -255,7 +255,7 @@ def _refuse_missing(wanted: dict[str, Any]) -> None:
 
 
 def loaded(host: Host, engine: Engine, resource: str) -> None:
-    """Let the engine try again what its start left out. Raises VersionError for what it still refuses."""
+    """Let the engine load again what its start left out. Raises VersionError for versions that it still refuses."""
     asked = json.loads(resource)
     if _left_out(engine.served(), asked):
         wanted = {"versions": asked["versions"], "aliases": {**asked["aliases"], **host.desired(asked)["aliases"]}}
@@ -279,11 +279,11 @@ def _left_out(running: dict[str, Any] | None, asked: dict[str, Any]) -> dict[str
 def _report(refused: dict[str, str]) -> None:
     if refused:
         reasons = "; ".join(f"{name}: {problem}" for name, problem in refused.items())
-        raise VersionError(f"the engine serves all but what it refuses: {reasons}")
+        raise VersionError(f"the engine refuses some adapters and serves all others: {reasons}")
 
 
 def check(host: Host, engine: Engine, resource: str) -> None:
-    """Raise VersionError if `apply` would change something, or fail; print in lines for a plan what."""
+    """Raise VersionError if `apply` would change something, or fail; print that as lines for a plan."""
     asked = json.loads(resource)
     try:
         wanted, serving = _agreed(host, engine, asked)
@@ -293,7 +293,7 @@ def check(host: Host, engine: Engine, resource: str) -> None:
     for change in _changes(host.served(), wanted):
         print(f"{PLANNED}{change}")
     if wanted != host.served() or serving is not None:
-        raise VersionError("other adapters are served")
+        raise VersionError("the engine serves other adapters than the listed ones")
 
 
 def try_version(_host: Host, engine: Engine, version: str, base: str, listed: str = "") -> None:
@@ -305,8 +305,9 @@ def try_version(_host: Host, engine: Engine, version: str, base: str, listed: st
             raise VersionError(f"{version} gives an empty answer")
         if answer != engine.complete(base, prompt):
             return
-    tried = "the listed prompt; list another" if listed else f"{len(PROMPTS)} built-in prompts; list one"
-    raise VersionError(f"{version} begins its answers like {base}, on {tried} as `prompt` on which it differs")
+    tried, other = ("the listed prompt", "another") if listed else (f"{len(PROMPTS)} built-in prompts", "a")
+    hint = f"list {other} `prompt` that the two answer differently"
+    raise VersionError(f"{version} begins its answers like {base}, on {tried}; {hint}")
 
 
 def move(host: Host, engine: Engine, version: str, who: str, what: str) -> None:
@@ -333,7 +334,7 @@ def move(host: Host, engine: Engine, version: str, who: str, what: str) -> None:
 
 
 def _undo(host: Host, engine: Engine, served: dict[str, Any]) -> None:
-    """Restore `served` in engine and file. A file with this content is not written: the disk may be full."""
+    """Restore `served` in engine and file. The file is written only if it differs: the disk may be full."""
     try:
         engine.serve(served)
     finally:
@@ -342,7 +343,7 @@ def _undo(host: Host, engine: Engine, served: dict[str, Any]) -> None:
 
 
 def show(host: Host, engine: Engine) -> None:
-    """Print all as JSON."""
+    """Print everything as JSON."""
     print(json.dumps({"served": host.served(), "running": engine.served(), "history": host.history()}))
 
 

@@ -32,10 +32,10 @@ def folders(data: Path) -> list[dict[str, Any]]:
 
 
 def in_use(data: Path) -> set[str]:
-    """Return the folders of served versions, and all words of the units that an engine runs or may start from.
+    """Return the folders of served versions, and all words in the unit files that an engine runs or may start from.
 
-    Those are the unit files, and the unit files of the releases that answered last, which the host may return to. The
-    stack file may already name another model that provision has not fetched yet.
+    Those are the present unit files, and those of the releases that answered last, which the host may return to. They
+    decide, because the stack file may already name another model that provision has not fetched yet.
     """
     texts = [(UNITS / unit).read_text(encoding="utf-8") for unit in ENGINES if (UNITS / unit).is_file()]
     for note in (RELEASE_NOTES / (unit + ".json") for unit in ENGINES):

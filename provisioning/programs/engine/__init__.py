@@ -1,4 +1,4 @@
 """Programs beside an engine: whether it answers, which release runs, and the plugin that limits requests to vLLM.
 
-Models, adapters and what only Ollama needs have folders of their own.
+Programs for models, for adapters and for Ollama alone are in other folders.
 """

@@ -4,8 +4,8 @@
     engine-ready PORT MODEL TIMEOUT_S [HEALTH_PATH]
 
 The key is VLLM_API_KEY from the environment, as in the unit, or from /etc/llm/engine.env. Under systemd, MAINPID is the
-engine's process: waiting stops when it ends. Elsewhere it also stops if a running engine does not have the model.
-Exits 0 after a token has come, else 1 with the reason.
+engine's process, and waiting stops when that ends. Without MAINPID waiting also stops if a running engine does not have
+the model. Exits 0 after a token, else 1 with the reason.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def try_once(port: str, model: str, key: str, health_path: str = "/health") -> s
 
 
 NO_MODEL = f"a completion answers {HTTPStatus.NOT_FOUND.value}"
-"""The engine serves, but not this model. In a provision that changes the model, it still has the old one."""
+"""The engine serves another model. During a provision that changes the model, that is the old one."""
 
 
 def is_gone(pid: str) -> bool:
@@ -82,7 +82,7 @@ def main(port: str, model: str, timeout_s: str, health_path: str = "/health") ->
     deadline = time.monotonic() + float(timeout_s)
     while True:
         reason = try_once(port, model, key, health_path)
-        # Check this always: another program may answer on the port if the engine could not bind it.
+        # Check this after an answer too: if the engine could not bind the port, another program may answer on it.
         gone = is_gone(main_pid)
         if not reason and not gone:
             return 0

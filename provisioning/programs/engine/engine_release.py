@@ -6,9 +6,9 @@
     engine-release keep UNIT LINK VERSION        record it, and remove releases older than the previous one
     engine-release return UNIT LINK              go back to the recorded release, and start it
 
-LINK is the link that UNIT runs from; releases are folders beside it, and archives/ there holds the archives that they
-were unpacked from, if any. Builds and fetches nothing, and removes only recorded releases. `keep` is called after the
-engine has answered a completion: only then is the unit active.
+LINK is the link that UNIT runs from. Releases are folders beside it; archives/ there holds their archives, if any.
+Builds and fetches nothing, and removes only recorded releases. `keep` is called when the unit is active, which it is
+only after the engine has answered a completion.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def seen_now(unit: str, link: str, version: str) -> dict[str, str]:
 
 
 def kept(unit: str, link: str, version: str) -> int:
-    """Report whether there is nothing to record."""
+    """Return 0 if there is nothing to record."""
     note = read_note(unit)
     return 0 if note["good"] == seen_now(unit, link, version) and not note["others"] else 1
 
@@ -99,7 +99,7 @@ def keep(unit: str, link: str, version: str) -> int:
 
 
 def remove_archives(archives: Path, staying: set[str]) -> None:
-    """Remove the archives of removed releases; an archive's name contains the release's."""
+    """Remove the archives of removed releases; an archive's name contains the name of its release."""
     for path in archives.glob("*"):
         if not any(name in path.name for name in staying):
             if path.is_dir():

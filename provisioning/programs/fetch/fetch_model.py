@@ -7,10 +7,12 @@
     fetch-model ollama+URL/OWNER/NAME:TAG DIGEST FOLDER [--check]  a model of Ollama's registry, by its digest
 
 An interrupted fetch continues where it stopped. SHA256 is the hash of the list. NAME=SHA256 pins a file beyond the
-source's own checksums; --max-rank=N and --base=REPO refuse an adapter that does not fit, before its weights are
-fetched, and --immutable=yes a FOLDER that is complete from another source or commit. With --check nothing is fetched:
-exits 0 if FOLDER is complete. Which variables hold tokens and keys: see hub.py, amazon.py and google.py in
-llm_fetch, which lies beside this file; for https:// it is LLM_FETCH_TOKEN.
+source's own checksums. --max-rank=N and --base=REPO refuse an adapter that does not fit, before its weights are
+fetched. --immutable=yes refuses a FOLDER that is complete from another source or commit. --check fetches nothing and
+exits 0 if FOLDER is complete.
+
+The variables with tokens and keys are in hub.py, amazon.py and google.py in the folder llm_fetch beside this file; for
+https:// it is LLM_FETCH_TOKEN.
 """
 
 import sys

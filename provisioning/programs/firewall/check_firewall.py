@@ -3,11 +3,11 @@
 
     check-firewall RULES [--open PORT/PROTOCOL]… [--known PORT/PROTOCOL]… [--from CIDR]… [--name-others]
 
-Fails if nft rejects RULES, and if the rules would lock out all open SSH sessions: none comes from one of the CIDRs, or
-their port is not among the --open ones. Without CIDRs everyone may connect.
+Fails if nft rejects RULES. Fails if the rules would lock out all open SSH sessions, because none comes from one of the
+CIDRs, or because their port is not among the --open ones. Without CIDRs everyone may connect.
 
-With --name-others it also fails if the host has no rules of this project yet and a program listens beyond loopback on a
-port that is neither --open nor --known: a working service must not be closed silently.
+With --name-others, no working service is closed silently: fails if the host has no rules of this project yet, and a
+program listens beyond loopback on a port that is neither --open nor --known.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ TUNNELS = (
     "tailscaled", "openvpn", "zerotier-one", "nebula", "charon", "starter", "boringtun", "wireguard-go", "netbird",
     "cloudflared", "tincd", "n2n", "edge", "iked", "pluto", "xl2tpd", "ocserv", "softether",
 )  # fmt: skip
-"""Programs whose UDP port counts even in the kernel's range for clients. WireGuard's port has no program."""
+"""Programs whose UDP port is a service even in the kernel's range for clients. WireGuard's port has no program."""
 CLIENTS = ("systemd-network", "systemd-timesyn", "dhclient", "dhcpcd", "NetworkManager")
 """System programs that only wait for answers, or that the rules let in anyway (DHCP)."""
 SERVER_PORTS = {(67, "udp"), (547, "udp")}
-"""Where systemd-networkd serves DHCP to others; its own requests come from other ports."""
+"""Ports on which systemd-networkd serves DHCP to others. Its own requests come from other ports."""
 
 os.environ["PATH"] = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
 
@@ -146,7 +146,7 @@ def refusal(asked: argparse.Namespace) -> str:
     peers = far_ends(sessions)
     if shut_out(peers, [ipaddress.ip_network(cidr) for cidr in asked.cidrs]):
         who = ", ".join(sorted(map(str, peers)))
-        return f"ssh_cidrs would lock out {who}, who is connected now; add that address to ssh_cidrs"
+        return f"ssh_cidrs would lock out {who}, connected now; add that address to ssh_cidrs"
     is_open = ports_of(asked.open)
     served = served_ports(sessions)
     if is_open and served and not any((port, "tcp") in is_open for port in served):

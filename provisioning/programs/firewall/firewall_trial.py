@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Try new firewall rules: unless a new connection confirms them in time, the previous rules return.
+"""Try new firewall rules. If no new connection confirms them in time, the previous rules return.
 
     firewall-trial same RULES SHA256             exit 0 if RULES has that content, or a trial has just begun
     firewall-trial begin RULES TABLE UNIT        keep the previous RULES and set the timer; then RULES may be replaced
@@ -36,8 +36,8 @@ TIMER = "llm-firewall-return"
 TRIAL_S = 60
 """How long `settle` waits for a new connection."""
 RETURN_S = 240
-"""When the timer ends a trial whose agent has died. It starts with `begin`, so it must outlast what comes before
-`settle` ends: the check of the new rules and the unit's reload, a minute each, and the trial itself."""
+"""When the timer ends a trial whose agent has died. The timer starts with `begin`, so it must outlast the check of the
+new rules and the unit's reload, a minute each, and the trial itself, which ends with `settle`."""
 POLL_S = 0.2
 JUST_BEGUN_S = 20
 """An older trial belongs to an interrupted run."""
@@ -83,7 +83,7 @@ def text_of(path: str) -> str | None:
 
 
 def same(rules: str, sha256: str) -> int:
-    """Return 0 if no trial is needed, or one has begun."""
+    """Return 0 if no trial is needed, or one has just begun."""
     trial = state()
     if trial is not None and not trial.get("confirmed"):
         return 0 if just_begun(trial) else 1  # the timer of an interrupted run may end at any moment
@@ -164,7 +164,7 @@ def settle(rules: str, table: str) -> int:
         return 1
     if text_of(rules) is None or kernel_has(
         rules, table
-    ):  # without a file, the check that refused it has already reported
+    ):  # without a file, the check that refused the rules has already reported that
         return 0
     return load(rules, table)
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Keep nftables tables in the kernel as in their files. `nft flush ruleset` removes them, and no unit notices.
+"""Keep nftables tables in the kernel as in their files: no unit notices when `nft flush ruleset` removes them.
 
     nft-rules load RULES TABLE     load the file RULES, and record TABLE as the kernel then shows it
     nft-rules check RULES TABLE    exit 1 with the reason if the kernel shows something else
@@ -74,9 +74,9 @@ def trouble(rules: str, table: str) -> str:
     except (OSError, ValueError):
         return f"table {table} in the kernel was not loaded from {rules} since the boot"
     if note["listing"] != shown:
-        return f"table {table} in the kernel is not as {rules} says"
+        return f"table {table} in the kernel differs from {rules}"
     if note["sha256"] != sha256(rules):
-        return f"table {table} was loaded from another content of {rules}"
+        return f"table {table} was loaded before {rules} changed"
     return ""
 
 

@@ -69,7 +69,7 @@ def has(words: str, port: int) -> bool:
 
 
 def ufw_closes(status: str, port: int) -> bool:
-    """Return whether ufw keeps `port` closed, by the output of `ufw status verbose`: the first matching rule counts."""
+    """Return whether ufw keeps `port` closed by the output of `ufw status verbose`. The first matching rule counts."""
     if "Status: active" not in status:
         return False
     for line in status.splitlines():
@@ -202,7 +202,7 @@ def iptables_closes(saved: str, port: int) -> bool:
 
 
 def iptables(ruleset: str, ports: Sequence[int]) -> Iterator[dict[str, Any]]:
-    """Yield the ports that iptables rules keep closed. Queries loaded tables only: a query would load the others."""
+    """Yield the ports that iptables rules keep closed. Queries loaded tables only, because a query loads its table."""
     for family, program, names in IPTABLES:
         legacy = "filter" in read(f"/proc/net/{names}").split()
         if not legacy and not has_input_table(ruleset, family):
@@ -241,7 +241,7 @@ def closed(firewall: str, port: int, command: str, *, lasting: bool) -> dict[str
 
 def words(firewall: str, port: int, command: str, *, lasting: bool) -> str:
     """Return one line of the answer for people."""
-    kept = "" if lasting else ", until its rules are loaded again: write it there, too"
+    kept = "" if lasting else " until that firewall loads its rules again, so add the rule to its files too"
     what = f"{firewall} is active and has no rule that opens port {port}: clients may be shut out"
     return f"{what}; `{command}` opens it{kept}"
 

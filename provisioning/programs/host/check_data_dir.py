@@ -4,8 +4,8 @@
     check-data-dir USER PROGRAMS FOLDER...
 
 Exits 0 if USER may enter every folder on the way to each FOLDER, programs may run in PROGRAMS, and the unit's sandbox
-shows the folders. The first FOLDER is the host's data_dir. All of them get owner root and mode 0755, so their present
-modes do not matter. A folder that cannot be checked passes.
+shows the folders. The first FOLDER is the host's data_dir. Provision gives each FOLDER owner root and mode 0755, so
+its present mode does not matter. A folder that cannot be checked passes.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def way_to(folder: str) -> list[str]:
     """Return the existing folders on the way to `folder`, outermost first, including `folder`."""
     parts = folder.strip("/").split("/")
     way = ["/" + "/".join(parts[: count + 1]) for count in range(len(parts))]
-    return [each for each in way if os.path.isdir(each)]  # noqa: PTH112  # Path's raises where root may not look
+    return [each for each in way if os.path.isdir(each)]  # noqa: PTH112  # Path.is_dir raises where root may not look
 
 
 def problem(may_enter: Callable[[str], bool], programs: str, folders: Sequence[str]) -> str:
@@ -86,7 +86,7 @@ def entered_by(user: str) -> Callable[[str], bool]:
         os.setuid(entry.pw_uid)
 
     def may_enter(folder: str) -> bool:
-        # The kernel decides, because it knows access lists too. 1 means no; anything else is not an answer.
+        # The kernel decides, because it knows access lists too. Status 1 means no; any other failure is not an answer.
         with contextlib.suppress(OSError, subprocess.SubprocessError):
             return subprocess.run(["test", "-x", folder], preexec_fn=become, check=False, cwd="/").returncode != 1
         return True
@@ -95,7 +95,7 @@ def entered_by(user: str) -> Callable[[str], bool]:
 
 
 def by_mode(user: str) -> Callable[[str], bool]:
-    """Return the same test for a user that will be created: it joins the group of its name, if that exists."""
+    """Return that test for a user that does not exist yet and will join the group of its name, if there is one."""
     groups = {each.gr_gid for each in grp.getgrall() if each.gr_name == user or user in each.gr_mem}
 
     def may_enter(folder: str) -> bool:

@@ -34,7 +34,7 @@ FOUR_IN_SIX = "0" * 16 + "FFFF0000"
 """::1, and the start of an IPv4 address in IPv6, as /proc/net/tcp6 writes them: each four bytes backwards."""
 NET_ADMIN_BIT = 12
 NVIDIA_SMI = ("nvidia-smi", "/usr/lib/wsl/lib/nvidia-smi")
-"""WSL has its own, in a folder that is not on root's PATH."""
+"""The nvidia-smi of WSL, in a folder that is not on root's PATH."""
 CPU_GROUPS = ("/sys/fs/cgroup/cpu", "/sys/fs/cgroup/cpu,cpuacct")
 """Path of the CPU quota in control groups version 1."""
 TIMEOUT_S = 20
@@ -82,7 +82,7 @@ def cpu_count() -> int:
 
 
 def container() -> str:
-    """Return the kind of container around this host (docker, lxc, systemd-nspawn …); empty for a machine."""
+    """Return the kind of container that this host is (docker, lxc, systemd-nspawn …); empty for a machine."""
     detected = said("systemd-detect-virt", "--container")
     if re.fullmatch(r"[a-z0-9-]+", detected):
         return "" if detected in ("none", "wsl") else detected

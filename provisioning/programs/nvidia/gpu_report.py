@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Print where the engine of this host computes, as JSON, from other sources than the engine's own config.
+"""Print as JSON where the engine of this host computes, without the use of the engine's own config.
 
     gpu-report UNIT ENGINE PORT
 
@@ -27,7 +27,7 @@ PROGRAM_S = 60
 WSL = "/usr/lib/wsl/lib"
 """Where WSL 2 has nvidia-smi; it is not on root's PATH."""
 WEIGHTS = ("*.safetensors", "*.bin", "*.gguf")
-"""In the order in which vLLM looks for them: it loads the first kind that exists."""
+"""In vLLM's order: it loads the first kind that exists."""
 
 
 def output(*argv: str) -> str:
@@ -59,7 +59,7 @@ def processes_on_gpus() -> list[dict[str, Any]]:
 
 
 def container() -> str:
-    """Return what hides processes from the driver here: wsl, docker, systemd-nspawn …; else an empty string."""
+    """Return the container that hides processes from the driver (wsl, docker, systemd-nspawn …); empty if none does."""
     return output("systemd-detect-virt", "--container").strip()
 
 

@@ -3,10 +3,10 @@
 
     nvlink-fabric    {"fabric": {"has_switches": true, "manager": "active", "states": [["Completed", "Success"], …]}}
 
-`fabric` is null on a host without one. `has_switches`: the host itself reaches NVLink switches, so its own manager must
-connect the GPUs; for a virtual machine with shared switches, and in a rack, another machine does. `manager` is
-systemd's
-state of the unit, empty if it is not installed. `states` has state and status of each GPU as nvidia-smi prints them.
+`fabric` is null on a host without one. `has_switches` is true if the host itself reaches NVLink switches, so that its
+own manager must connect the GPUs. For a virtual machine with shared switches, and in a rack, another machine does that.
+`manager` is systemd's state of the unit, empty if it is not installed. `states` has state and status of each GPU as
+nvidia-smi prints them.
 
 Which machines have switches: see chips.py and facts.py in llm_nvidia.
 """

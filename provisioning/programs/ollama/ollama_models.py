@@ -9,7 +9,7 @@ PLAN is a JSON file: {"program": …, "root": …, "prune": …, "models": [{"na
 comes after its sources. The engine serves from ROOT/models and only reads it. ROOT/building has the same blobs and its
 own manifests, so that the engine never lists an incomplete model or an intermediate one.
 
-Exits 0 if everything is in place. Fetches nothing. Run it so that nobody else can reach its server: see the role.
+Exits 0 if everything is in place. Fetches nothing. Nobody else may reach its server: see the role.
 """
 
 import sys

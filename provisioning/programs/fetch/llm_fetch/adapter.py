@@ -1,6 +1,6 @@
-"""Whether an adapter can be loaded: checked before its weights are fetched.
+"""Checks that an adapter can be loaded, before its weights are fetched.
 
-The rules are the controller's (serving/formats); here they are applied to files that only the host may read.
+The rules are those of the controller (serving/formats). Here they check files that only the host may read.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def check_adapter(source: Source | Folder, limits: dict[str, str]) -> None:
 def misfit(folder: str, base_folder: str) -> str:
     """Return why the tensors of an adapter do not fit a base model, both on this host; empty if no conflict is found.
 
-    For vLLM, which silently copies matrices of other sizes into a corner. It reports other problems itself.
+    This is for vLLM, which silently copies matrices of other sizes into a corner of its own. It reports other problems.
     """
     source = Folder(Path(folder))
     try:
@@ -76,7 +76,7 @@ def _problem(config: LoraConfig, limits: dict[str, str]) -> str:
 
 
 def _other_modules(config: LoraConfig, limits: dict[str, str]) -> str:
-    """Return the difference between listed and changed modules. A pattern of modules is not compared."""
+    """Return how the modules that the adapter changes differ from the listed ones. A pattern is not compared."""
     listed, changed = set(limits.get("target-modules", "").split(",")) - {""}, config.target_modules
     if changed is None or not listed or changed == listed:
         return ""

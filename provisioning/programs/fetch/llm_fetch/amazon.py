@@ -79,7 +79,7 @@ def signed_headers(method: str, url: str, keys: Keys, region: str, moment: str) 
 
 
 def region_of(bucket: str) -> str:
-    """Return the bucket's region: AWS_REGION, or S3's answer, which it also gives to clients that may not read it."""
+    """Return the bucket's region: AWS_REGION, or S3's answer, which needs no right to read the bucket."""
     if os.environ.get("AWS_REGION"):
         return os.environ["AWS_REGION"]
     if os.environ.get("AWS_ENDPOINT_URL_S3"):
@@ -98,7 +98,7 @@ def region_of(bucket: str) -> str:
 
 
 def _keys() -> Keys | None:
-    """Return the keys to sign with; None without keys. Queried again each time, because a role's keys expire."""
+    """Return the keys to sign with; None without keys. Each call queries them, because a role's keys expire."""
     key_id, secret = os.environ.get("AWS_ACCESS_KEY_ID", ""), os.environ.get("AWS_SECRET_ACCESS_KEY", "")
     if key_id and secret:
         return (key_id, secret, os.environ.get("AWS_SESSION_TOKEN", ""))

@@ -1,4 +1,4 @@
-"""Errors of a fetch: for the reader of the log, or for another try."""
+"""Errors of a fetch: those that the reader of the log corrects, and those that another try may correct."""
 
 from __future__ import annotations
 
@@ -19,4 +19,4 @@ class InterruptedTransferError(Exception):
 
 
 class RangeRefusedError(InterruptedTransferError):
-    """The server cannot resume where the last transfer stopped: everything must be fetched again."""
+    """The server cannot resume where the last transfer stopped, so the whole file must be fetched again."""

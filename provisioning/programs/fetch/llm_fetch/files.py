@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 BLOCK_BYTES = 1 << 20
 
 MAX_NAME_BYTES = 240
-"""File systems allow 255, and a file has the suffix `.part` until it is complete."""
+"""File systems allow 255. The suffix `.part` of an incomplete file takes some."""
 
 
 class File:
@@ -36,7 +36,7 @@ class File:
             return f"its SHA-256 is {found}, not {self.pin}, which the stack file pins"
         return "" if self.is_given(path, found) else f"its checksum is not the one that {self._giver} gives"
 
-    def is_given(self, path: Path, sha256: str) -> bool:  # noqa: ARG002  # what a source without SHA-256 looks at
+    def is_given(self, path: Path, sha256: str) -> bool:  # noqa: ARG002  # for sources without SHA-256
         """Return whether the content of `path`, with this SHA-256, matches the source."""
         return sha256 == self.sha256
 

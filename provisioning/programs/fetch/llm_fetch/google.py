@@ -29,7 +29,7 @@ def request(method: str, bucket: str, key: str) -> urllib.request.Request:
 
 
 def _token() -> str:
-    """Return the token; empty if there is none. Queried again each time, because it expires within the hour."""
+    """Return the token; empty if there is none. Each call queries it, because it expires within the hour."""
     handed = os.environ.get("GOOGLE_OAUTH_ACCESS_TOKEN", "")
     if handed:
         return handed

@@ -1,4 +1,4 @@
-"""A repository of the Hugging Face hub at a commit. HF_TOKEN opens a gated one, HF_ENDPOINT is another hub."""
+"""A repository of the Hugging Face hub at a commit. HF_TOKEN unlocks a gated one; HF_ENDPOINT names another hub."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 HUB = "https://huggingface.co"
 
 MAX_LISTING_BYTES = 32 << 20
-"""Size limit of a listing. That of a repository with 100,000 files has some 25 MB."""
+"""Size limit of a listing. The listing of a repository with 100,000 files has some 25 MB."""
 
 
 class HubFile(File):
@@ -38,7 +38,7 @@ class HubFile(File):
         self._blob = str(entry.get("blobId", ""))
 
     def is_given(self, path: Path, sha256: str) -> bool:
-        """Return whether this is the SHA-256 or, if the hub has none, git's checksum."""
+        """Return whether the SHA-256, or git's checksum if the hub has no SHA-256, is the hub's."""
         if self.sha256:
             return sha256 == self.sha256
         return digest_of(path, hashlib.sha1(b"blob %d\0" % self.size)) == self._blob  # noqa: S324  # as git does
@@ -60,7 +60,7 @@ class Hub:
         return {"repo": self.repo, "revision": self.revision}
 
     def files(self, pins: dict[str, str]) -> list[HubFile]:
-        """Return those files of the commit that an engine reads."""
+        """Return the files of the commit that an engine reads."""
         path = f"/api/models/{self.repo}/revision/{self.revision}?blobs=true"
 
         content = content_of(lambda: self._open(path, 0), MAX_LISTING_BYTES)

@@ -1,6 +1,6 @@
 """A folder of a bucket or a web server, pinned by the checksum of its list: SHA256SUMS, as sha256sum writes it.
 
-The list replaces the commit that such a store lacks: its checksum fixes the checksum of each file.
+Such a store has no commits. Instead, the checksum of the list fixes the checksum of each file.
 """
 
 from __future__ import annotations

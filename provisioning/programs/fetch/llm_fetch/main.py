@@ -68,8 +68,8 @@ def refuse_others(folder: Path, source: Source) -> None:
 def refuse_too_short(folder: Path, source: Source, context_tokens: int) -> None:
     """Raise FetchError if the model in `folder` does not accept texts of `context_tokens`; 0: not compared.
 
-    A fetch cannot change that, so the agent also gets the line that fails the resource without a fetch: a failed fetch
-    would leave a restart of the engine due.
+    A fetch cannot change that. So this also prints the line with which the agent fails the resource without a fetch:
+    after a failed fetch, a restart of the engine would remain due.
     """
     problem = too_short(Folder(folder), source.name, context_tokens) if context_tokens else ""
     if problem:
@@ -113,7 +113,7 @@ def main(place: str, pin: str, folder: str, *rest: str) -> int:
     limits = dict(word[2:].split("=", 1) for word in rest if "=" in word and word.startswith("--"))
     immutable = limits.pop("immutable", "") == "yes"
     context_tokens = int(limits.pop("context-tokens", "0"))
-    engine = limits.pop("engine", "") if context_tokens else ""  # without it, the files are an adapter's
+    engine = limits.pop("engine", "") if context_tokens else ""  # without context_tokens it is an adapter
     try:
         source = source_of(place, pin, limits.pop("endpoint", ""))
         if folder == "--show":

@@ -1,4 +1,4 @@
-"""Whether a source holds a complete base model for the stack's settings: checked before its weights are fetched."""
+"""Checks that a source has a complete base model for the stack's settings, before its weights are fetched."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def check_model(source: Source, files: Sequence[File], context_tokens: int, engi
     _check_index(source, names)
     check_settings(names, partial(_read, source), has_processor=config.has_processor)
     for file in files:
-        # The hub has complete files; a list of checksums may have been made from incomplete ones.
+        # Only for lists of checksums, which may have been made from incomplete files; the hub has complete ones.
         if file.name.endswith(SUFFIX) and (isinstance(source, Listed) or file.size < POINTER_BYTES):
             _check_head(source, file)
 
@@ -81,7 +81,7 @@ def _check_index(source: Source, names: Sequence[str]) -> None:
         raise FetchError(f"{source.name} has no weights; name one with {SUFFIX} files")
     missing = missing_part(weights)
     if missing:
-        raise FetchError(f"{source.name} has no {missing}, which the names of its other weights count; get it again")
+        raise FetchError(f"{source.name} has no {missing}, but its other weights are numbered with it; get it again")
 
 
 def _check_head(source: Source, file: File) -> None:

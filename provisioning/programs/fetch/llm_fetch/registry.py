@@ -1,4 +1,4 @@
-"""A model of Ollama's registry, or of one with the same API, pinned by the digest of its manifest.
+"""A model of Ollama's registry, or of another with the same API, pinned by the digest of its manifest.
 
 The manifest names its blobs by SHA-256, so its digest fixes the whole model. A public model needs no token.
 """

@@ -38,7 +38,7 @@ class Folder:
 
 
 def heads_of(source: Source | Folder, names: Iterable[str]) -> dict[str, Tensor]:
-    """Return all tensors of the files `names`. For many files elsewhere, only names are read, from the index."""
+    """Return all tensors of the files `names`. For many files on a server, reads only their names, from the index."""
     if INDEX in names and not isinstance(source, Folder):
         content = content_of(lambda: source.open(INDEX, 0), MAX_INDEX_BYTES, f"{source.name}: ")
         try:

@@ -44,7 +44,7 @@ SPARE_BYTES = 1 << 30
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
 GIB = float(1 << 30)
 PAGES = (".html", ".htm", ".xml", ".md", ".svg", ".txt", ".jinja")
-"""Files that may begin as a web page does."""
+"""Endings of files that may begin like a web page."""
 
 
 class Fetch:
@@ -153,7 +153,7 @@ class Fetch:
         if place and int(place[1]) != size_of(part):
             if part.exists():
                 part.unlink()
-            raise InterruptedTransferError(f"the answer begins at byte {place[1]}, not where the last one ended")
+            raise InterruptedTransferError(f"the answer begins at byte {place[1]}, not where the last answer ended")
         announced = have + (getattr(answer, "length", None) or 0)
         if announced > file.size:
             raise InterruptedTransferError(f"the server announces {announced} bytes, not {file.size}")

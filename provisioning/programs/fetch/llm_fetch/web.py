@@ -1,4 +1,4 @@
-"""HTTPS for all sources: a token goes only to its own server, and failures that may pass are retried."""
+"""HTTPS for all sources. Sends a token only to its own server, and retries after failures that may pass."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 TIMEOUT_S = 60
 
 TRIES = 5
-"""Pauses for a server that does not answer, or breaks off: 30 seconds in all."""
+"""Pauses before retries if a server does not answer or breaks off: 30 seconds in all."""
 
 BUSY_TRIES = 9
-"""Pauses for a server that answers 429 or 503 without Retry-After: some 3 minutes in all."""
+"""Pauses before retries if a server answers 429 or 503 without Retry-After: some 3 minutes in all."""
 
 PATIENCE_S = float(os.environ.get("LLM_FETCH_PATIENCE_S") or 900)
-"""How long a server may make the fetch wait, in all, before it gives up."""
+"""Seconds that the fetch waits in all for a server that asks it to wait."""
 
 LONGEST_PAUSE_S = 60
 PASSING = (http.client.REQUEST_TIMEOUT, 425, http.client.TOO_MANY_REQUESTS)
@@ -37,7 +37,7 @@ PAGE = (b"<!doctype html", b"<html", b"<?xml", b"<head", b"<body")
 PROXY = "a proxy or a login page answers in its place; check the host's internet access (docs/adapters.md)"
 
 said_to = [sys.stdout]
-"""Where a wait is announced: standard output, unless that is for JSON."""
+"""Where waits are reported: standard output, or another stream if that is for JSON."""
 
 
 class Redirect(urllib.request.HTTPRedirectHandler):
@@ -152,7 +152,7 @@ def is_page(start: bytes) -> bool:
 def in_some_tries(work: Callable[[], Any], failed: str = "") -> Any:
     """Return the result of `work` from one of several tries. Raises FetchError: `failed`, and the last try's reason.
 
-    If a server says when to ask again, the next try is then; PATIENCE_S in all at most.
+    If a server says when to ask again, waits until then, but at most PATIENCE_S in all.
     """
     deadline = time.monotonic() + PATIENCE_S
     attempt = 0
@@ -170,8 +170,8 @@ def in_some_tries(work: Callable[[], Any], failed: str = "") -> Any:
                 raise FetchError(f"{failed}{reason}") from reason
         pause_s = min(attempt * attempt, LONGEST_PAUSE_S) if asked_s is None else asked_s + _spread_s(asked_s)
         if time.monotonic() + pause_s > deadline:
-            why = f"{failed}{reason}, and must not be asked again for {pause_s:.0f} s"
-            raise FetchError(f"{why}; run the same command again then") from reason
+            why = f"{failed}{reason}, and the server accepts no request for {pause_s:.0f} s"
+            raise FetchError(f"{why}; run the same command again after that") from reason
         if asked_s is not None:
             print(f"{reason}; trying again in {pause_s:.0f} s", file=said_to[0], flush=True)
         time.sleep(pause_s)

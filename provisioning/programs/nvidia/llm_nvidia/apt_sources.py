@@ -34,7 +34,7 @@ def files(apt: Path) -> list[Path]:
 def uris(paths: Iterable[Path]) -> set[str]:
     """Return the repositories of binary packages that these files name, normalized for comparison.
 
-    apt uses one without suites, such as NVIDIA's, for every architecture, whatever its entry says.
+    apt uses a repository without suites, such as NVIDIA's, for every architecture, whatever its entry says.
     """
     found: set[str] = set()
     for path in paths:

@@ -1,7 +1,7 @@
-"""The fabric of a machine with NVLink switches: CUDA fails with error 802 until its manager has joined the GPUs.
+"""The fabric of a machine with NVLink switches. CUDA fails with error 802 until the fabric manager has joined the GPUs.
 
-Up to H200 the switches are PCI devices. On HGX B200 and B300 they are reached through ConnectX-7 bridges: there the
-manager starts the NVLink subnet manager (nvlsm) by itself, and both talk to the bridges through the module ib_umad.
+Up to H200 the switches are PCI devices. On HGX B200 and B300 they are behind ConnectX-7 bridges. There the manager
+starts the NVLink subnet manager (nvlsm) by itself, and both talk to the bridges through the module ib_umad.
 Source: NVIDIA Fabric Manager User Guide, systems using fourth generation NVSwitches.
 """
 

@@ -39,12 +39,12 @@ def output(*argv: str) -> str:
 
 
 def finish(*argv: str) -> int:
-    """Run a program to its end, even if this one is stopped meanwhile: half a package change is worse."""
+    """Run a program to its end, even if this program is stopped meanwhile: half a package change is worse."""
     return subprocess.run(argv, stdin=subprocess.DEVNULL, start_new_session=True, check=False).returncode
 
 
 def said(*argv: str) -> tuple[int, str]:
-    """Run a program to its end, even if this one is stopped meanwhile; return its status and output.
+    """Run a program to its end, even if this program is stopped meanwhile; return its status and output.
 
     Its output goes to an unnamed file, not through a pipe: a broken pipe would end it.
     """
@@ -65,7 +65,7 @@ def said(*argv: str) -> tuple[int, str]:
 
 
 def must(*argv: str) -> None:
-    """Do the same. Raises RefusedError if the program fails; its output is printed before."""
+    """Run a program to its end. If it fails, print its output and raise RefusedError."""
     status = finish(*argv)
     if status:
         raise RefusedError(f"`{' '.join(argv)[:80]}` ended with status {status}")

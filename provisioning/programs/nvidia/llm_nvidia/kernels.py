@@ -1,6 +1,6 @@
 """The kernel to build a module for, and the header packages that the build needs.
 
-They include the headers' meta package, so that each later kernel comes with its headers: no update loses the module.
+They include the headers' meta package. Each later kernel then comes with its headers, so no update loses the module.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def metas(kernel: str, installed: Iterable[str]) -> list[str]:
 
 
 def frozen(names: Iterable[str], installed: Iterable[str], held: Iterable[str]) -> list[str]:
-    """Return those of `names` that are installed and on hold: `apt-get -y` refuses to change them and exits with 100.
+    """Return the packages of `names` that are installed and on hold: `apt-get -y` exits with 100 and changes none.
 
     Users who hold the kernel also hold its headers; the installed ones are good enough.
     """

@@ -1,4 +1,4 @@
-"""The order: read facts, keep a good or foreign driver, else install, load, and request a reboot if needed."""
+"""Reads facts, keeps a good or foreign driver, else installs and loads one, and requests a reboot if needed."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def main(wanted_file: str, verb: str) -> int:
 
 
 def check(wanted: Wanted, facts: Any) -> bool:
-    """Return True if nothing is to do; else print for a plan what `install` would do, or why it would fail."""
+    """Return True if `install` has nothing to do; else print for a plan what it would do, or why it would fail."""
     verdict = decide(wanted, facts)
     if verdict.action == LEAVE:
         return True

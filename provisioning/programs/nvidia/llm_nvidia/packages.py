@@ -41,7 +41,7 @@ LISTS_LOCK = Path("/var/lib/apt/lists/lock")
 APT = ("apt-get", "-y", "-q", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=600")
 PINNED = "*nvidia* libcuda* libnv* cuda-drivers*"
 OF_DRIVER = re.compile(r"(lib)?(nvidia|cuda)(?!-modprobe|-persistenced)")
-"""Packages with the driver's version, all pinned; the other two may come from the distribution."""
+"""Packages with the driver's version, all pinned. The other two may come from the distribution."""
 MODULES_EXTRA = "linux-modules-extra"
 """Ubuntu's package with the module ib_umad, which manages the switches of HGX B200."""
 
@@ -106,7 +106,7 @@ def pin(wanted: Wanted, facts: Any) -> None:
 
 
 def update_lists(uri: str) -> list[str]:
-    """Fetch apt's lists and return apt's complaints: another, dead source does not stop this.
+    """Fetch apt's lists and return apt's complaints. Another source that is dead does not stop this.
 
     apt waits for dpkg's lock, but not for the lists' lock. Raises RefusedError if apt refuses our `uri`.
     """
@@ -138,12 +138,12 @@ def missing(wanted: Wanted, names: list[str], complaints: list[str]) -> str:
 
 
 def may_be(wanted: Wanted, name: str, version: str) -> bool:
-    """Return whether package `name` may have this `version`: the driver's packages must have the pinned one."""
+    """Return whether package `name` may have this `version`. The driver's packages must have the pinned version."""
     return not OF_DRIVER.match(name) or re.match(rf"(\d+:)?{re.escape(wanted['version'])}-", version) is not None
 
 
 def wanted_packages(wanted: Wanted, facts: Any) -> list[str]:
-    """Return the packages that this host's GPUs need: the module for the oldest GPU, and the interconnect's."""
+    """Return the packages that this host's GPUs need: those of the interconnect, and the module for the oldest GPU."""
     known = wanted["repositories"][facts.system]
     module = known["proprietary_module"] if chips.needs_proprietary(wanted, facts) else known["open_module"]
     return [

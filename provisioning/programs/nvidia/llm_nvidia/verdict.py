@@ -1,7 +1,7 @@
 """What to do about the driver of a host, and why. Decides from facts alone.
 
-The rule: a driver that this project did not install, or that is newer than the pinned one, is used as it is, or
-reported. Only `gpu.replace_driver: true` in the inventory replaces it.
+A driver that this project did not install, or that is newer than the pinned one, is used as it is. If that does not
+work, this is reported. Only `gpu.replace_driver: true` in the inventory replaces such a driver.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def driver_packages(facts: Any) -> list[str]:
 
 
 def impossible(wanted: Wanted, facts: Any) -> str:
-    """Return why no driver at all can make this host fit; empty if one may."""
+    """Return why no driver can make this host usable; empty if one may."""
     expected = f"{wanted['gpus']} x {wanted['gpu']}"
     if wanted["container"] or facts.container:
         needed = f"a driver of release {minimum_driver(wanted, facts)} or newer"
@@ -216,7 +216,7 @@ def _of_newer_kernel(facts: Any) -> str:
 
 
 def reboot_due(driver: str, facts: Any) -> str:
-    """Return what is in use until a reboot brings `driver`."""
+    """Return a sentence about what is in use until a reboot starts `driver`."""
     in_use = "nouveau" if facts.nouveau else f"driver {facts.loaded}" if facts.loaded else f"kernel {facts.kernel}"
     return f"driver {driver} is installed, and {in_use} in use until a reboot"
 

@@ -74,7 +74,7 @@ class Builder:
         name, *aliases = model["names"]
         request = {"model": name, **self._source(model["from"]), **model.get("settings", {})}
         if "folder" in model["from"] and not {"system", "template"} & request.keys():
-            # Ollama's own template for the model has no default.
+            # Ollama's own template for the model has no default prompt.
             system = default_system(Path(model["from"]["folder"]))
             request.update({"system": system} if system else {})
         if model.get("adapter"):

@@ -1,7 +1,7 @@
 """The system prompt that a model's chat template adds to a conversation without one.
 
-Ollama replaces the chat template of a converted model with its own, which has no such prompt; the model would answer
-differently than with other engines.
+Ollama replaces the chat template of a converted model with its own, which has no such prompt. Without the prompt the
+model would answer differently than with other engines.
 """
 
 from __future__ import annotations

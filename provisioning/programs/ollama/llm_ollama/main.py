@@ -56,9 +56,10 @@ def report(problems: dict[str, str], *, planned: bool = False) -> int:
 
 
 def missing(wanted: dict[str, Any], store: Store) -> tuple[dict[str, str], bool]:
-    """Return the recipes of names that are not served correctly, and, if there are none, whether anything is surplus.
+    """Return the recipes of names that are not served correctly. If there are none, also return whether any model is
+    surplus.
 
-    An adapter that failed with exactly this recipe is not included: it is left out, and the rest is served.
+    Does not include an adapter that failed with exactly this recipe: it is left out, and the others are served.
     """
     resources, made, refused = recipes(wanted["models"]), store.note(), store.refused()
     stale = {

@@ -2,8 +2,8 @@
 
 GGUF files keep the rows of q_proj and k_proj in another order than Hugging Face's checkpoints, so an adapter's
 lora_B needs its rows in that order too. Ollama's converter (convert/convert_llama_adapter.go, the same text in 0.24.0
-and 0.32.7) leaves lora_B as it is and reorders lora_A instead: the answers are wrong, and nothing says so. Here
-lora_B gets GGUF's order, and lora_A the order that Ollama's reordering turns back into the original.
+and 0.32.7) leaves lora_B as it is and reorders lora_A instead. The answers are then wrong, and no error is reported.
+Here lora_B gets GGUF's order, and lora_A the order that Ollama's reordering turns back into the original.
 
 Does not decode tensors: it moves whole rows of any type.
 """

@@ -92,10 +92,10 @@ class Store:
         return [path for path in library.glob("*/*") if ":".join(path.relative_to(library).parts) not in names]
 
     def unneeded(self, names: set[str], sources: set[str]) -> list[Path]:
-        """Return the blobs that no model of `names` needs (all those are complete), and fetched sources not in
-        `sources`.
+        """Return the blobs that no model of `names` needs, and fetched sources not in `sources`.
 
-        They include the old blobs of a name that was made again, and those of models that an interrupted run pruned.
+        All models of `names` must be complete. The blobs include the old ones of a name that was made again, and those
+        of models that an interrupted run pruned.
         """
         manifests = [self.served / LIBRARY / name.replace(":", "/") for name in names]
         kept = [path.read_bytes() for path in manifests if path.is_file()]  # a left-out adapter has no manifest

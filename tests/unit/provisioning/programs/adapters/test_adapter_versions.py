@@ -243,7 +243,7 @@ def test_an_engine_that_was_started_without_adapters_is_reported(host: Host, eng
     [
         ("three", ""),
         ("", "contract@4 gives an empty answer"),
-        ("one", f"contract@4 {ALIKE} 3 built-in prompts; list one"),
+        ("one", f"contract@4 {ALIKE} 3 built-in prompts; list a `prompt` that the two answer differently"),
     ],
 )
 def test_a_version_is_tried(host: Host, engine: Engine, answer: str, words: str) -> None:
@@ -315,7 +315,7 @@ def test_a_version_that_a_start_left_out_is_reported_and_blocks_nothing_else(hos
     """One adapter that vLLM refused stopped its start: base and good adapters were down."""
     assert host.wanted("check", BOTH) == (0, "")
     assert host.wanted("apply", BOTH) == (0, "")
-    refusal = f"the engine serves all but what it refuses: contract@4: {WHY} convert it"
+    refusal = f"the engine refuses some adapters and serves all others: contract@4: {WHY} convert it"
     assert host.wanted("loaded", BOTH) == (1, refusal)
     planned = f"planned: load contract@4 again; the engine refused it: {WHY} convert it"
     assert host.wanted("left-out", BOTH) == (1, f"{planned}\n{refusal}")

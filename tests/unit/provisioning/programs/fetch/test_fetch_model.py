@@ -358,7 +358,7 @@ def test_waits_are_at_least_as_long_as_requested_and_differ(waits: Waits) -> Non
 
 
 def test_a_too_long_wait_is_reported_at_once(waits: Waits) -> None:
-    with pytest.raises(FetchError, match=r"x: busy, and must not be asked again for \d+ s; run the same comm"):
+    with pytest.raises(FetchError, match=r"x: busy, and the server accepts no request for \d+ s; run the same comm"):
         waits.until(InterruptedTransferError("busy", 3600.0, busy=True))
     assert waits.seconds == []
 
@@ -443,7 +443,7 @@ def test_a_wrong_content_range_does_not_mix_contents(
     try:
         fetch(folder, Hub(REPO, REVISION), {})
     except FetchError as error:
-        assert str(error).endswith(", not where the last one ended")  # noqa: PT017  # either is right
+        assert str(error).endswith(", not where the last answer ended")  # noqa: PT017  # either is right
         assert not (folder / "model.safetensors").exists()
     else:
         assert (folder / "model.safetensors").read_bytes() == WEIGHTS

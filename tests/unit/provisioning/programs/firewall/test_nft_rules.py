@@ -49,10 +49,10 @@ CHANGES = {
     "nothing": (":", "", "there"),
     "all tables flushed": ("nft flush ruleset", "table t is not in the kernel", "gone"),
     "the table deleted": ("nft delete table inet t", "table t is not in the kernel", "gone"),
-    "the chain flushed": ("nft flush chain inet t input", "table t in the kernel is not as rules.nft says", "there"),
-    "a rule added": ("nft add rule inet t input accept", "table t in the kernel is not as rules.nft says", "there"),
+    "the chain flushed": ("nft flush chain inet t input", "table t in the kernel differs from rules.nft", "there"),
+    "a rule added": ("nft add rule inet t input accept", "table t in the kernel differs from rules.nft", "there"),
     "another table": ("nft add table ip others", "", "there"),
-    "another file": ("echo '# x' >> rules.nft", "table t was loaded from another content of rules.nft", "there"),
+    "another file": ("echo '# x' >> rules.nft", "table t was loaded before rules.nft changed", "there"),
 }
 
 

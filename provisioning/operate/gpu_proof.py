@@ -87,7 +87,7 @@ def judge(report: GpuReport, gpu: Gpu, serving: ServingSpec) -> str:
     """Return the proof in words. Raises CheckError with the first contradiction."""
     unit = ENGINE_UNIT[serving.engine]
     if len(report.drivers) < gpu.count:
-        raise CheckError(f"nvidia-smi reports {len(report.drivers)} GPUs, {gpu.count} x {gpu.model} are expected")
+        raise CheckError(f"nvidia-smi reports {len(report.drivers)} GPUs, not {gpu.count} x {gpu.model}")
     if not report.engine_runs:
         raise CheckError(f"{unit} does not run")
     if not report.engine_gpus:

@@ -136,7 +136,7 @@ def sync_folder(path: str) -> None:
 
 
 def os_failure(error: OSError, path: str) -> Failure:
-    """Return the failure at `path`, with a hint about a full disk."""
+    """Return the failure at `path`; for a full disk, with the free space and the state of the old content."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Failure(f"no space left for {path} ({free_mib(path)} MiB free); the previous content is unchanged")
     return Failure(f"{path}: {error.strerror}")

@@ -145,7 +145,7 @@ class Host:
         _write(self._history, "a", ("\n" if torn else "") + json.dumps(entry) + "\n")
 
     def history(self) -> list[dict[str, Any]]:
-        """Return the recorded moves, oldest first, without incomplete lines."""
+        """Return the recorded moves (what, when, by whom), oldest first, without incomplete lines."""
         entries: list[dict[str, Any]] = []
         text = self._history.read_text(encoding="utf-8", errors="replace") if self._history.exists() else ""
         for line in text.splitlines():
@@ -293,7 +293,7 @@ def check(host: Host, engine: Engine, resource: str) -> None:
     for change in _changes(host.served(), wanted):
         print(f"{PLANNED}{change}")
     if wanted != host.served() or serving is not None:
-        raise VersionError("the engine serves other adapters than the listed ones")
+        raise VersionError("the served adapters differ from the listed ones")
 
 
 def try_version(_host: Host, engine: Engine, version: str, base: str, listed: str = "") -> None:

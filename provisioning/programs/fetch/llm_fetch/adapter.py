@@ -48,7 +48,7 @@ def check_adapter(source: Source | Folder, limits: dict[str, str]) -> None:
 def misfit(folder: str, base_folder: str) -> str:
     """Return why the tensors of an adapter do not fit a base model, both on this host; empty if no conflict is found.
 
-    This is for vLLM, which silently copies matrices of other sizes into a corner of its own. It reports other problems.
+    This is for vLLM, which silently copies matrices of other sizes into a corner. It reports other problems itself.
     """
     source = Folder(Path(folder))
     try:

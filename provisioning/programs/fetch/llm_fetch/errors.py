@@ -1,4 +1,4 @@
-"""Errors of a fetch: those that the reader of the log corrects, and those that another try may correct."""
+"""Errors of a fetch. The reader of the log can correct some; another try may get past the others."""
 
 from __future__ import annotations
 

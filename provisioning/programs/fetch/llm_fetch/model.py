@@ -46,7 +46,7 @@ def check_model(source: Source, files: Sequence[File], context_tokens: int, engi
     _check_index(source, names)
     check_settings(names, partial(_read, source), has_processor=config.has_processor)
     for file in files:
-        # Only for lists of checksums, which may have been made from incomplete files; the hub has complete ones.
+        # The hub has complete files, or small pointers. A list may have the checksums of incomplete files.
         if file.name.endswith(SUFFIX) and (isinstance(source, Listed) or file.size < POINTER_BYTES):
             _check_head(source, file)
 

@@ -47,7 +47,7 @@ def metas(kernel: str, installed: Iterable[str]) -> list[str]:
 
 
 def frozen(names: Iterable[str], installed: Iterable[str], held: Iterable[str]) -> list[str]:
-    """Return the packages of `names` that are installed and on hold: `apt-get -y` exits with 100 and changes none.
+    """Return the packages of `names` that are installed and on hold: `apt-get -y` refuses to change them (status 100).
 
     Users who hold the kernel also hold its headers; the installed ones are good enough.
     """

@@ -56,10 +56,10 @@ def report(problems: dict[str, str], *, planned: bool = False) -> int:
 
 
 def missing(wanted: dict[str, Any], store: Store) -> tuple[dict[str, str], bool]:
-    """Return the recipes of names that are not served correctly. If there are none, also return whether any model is
-    surplus.
+    """Return the recipes of names that are not served correctly, and whether any served model is surplus.
 
-    Does not include an adapter that failed with exactly this recipe: it is left out, and the others are served.
+    The second value is False while there are such names. The recipes do not include an adapter that failed with exactly
+    this recipe: it is left out, and the others are served.
     """
     resources, made, refused = recipes(wanted["models"]), store.note(), store.refused()
     stale = {

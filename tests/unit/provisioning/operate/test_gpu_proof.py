@@ -57,7 +57,7 @@ def test_proof_names_the_numbers() -> None:
 @pytest.mark.parametrize(
     ("engine", "changed", "words"),
     [
-        ("vllm", {"drivers": []}, "nvidia-smi reports 0 GPUs, 2 x L4 are expected"),
+        ("vllm", {"drivers": []}, "nvidia-smi reports 0 GPUs, not 2 x L4"),
         ("vllm", {"drivers": ["580.159.04"]}, "nvidia-smi reports 1 GPUs"),
         ("vllm", {"engine_pids": []}, "vllm.service does not run"),
         ("vllm", {"apps": []}, "no process of vllm.service is on a GPU, so the engine computes on the CPU"),

@@ -43,7 +43,13 @@ FAILED: pytest.StashKey[bool] = pytest.StashKey()
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Measure once how slow this machine is, before the workers start, and give each test that much more time."""
+    """Measure once how slow this machine is, before the workers start, and give each test that much more time.
+
+    Also forgets the variables of the `make` that runs the tests: `make test WORKERS=2` would set WORKERS for each
+    target that a test starts.
+    """
+    for name in ("MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "MAKELEVEL"):
+        os.environ.pop(name, None)
     usual = config.option.timeout or config.getini("timeout")
     if usual and not hasattr(config, "workerinput"):  # a worker has the controller's option, multiplied already
         factor(workers=config.getoption("numprocesses", None) or 1)

@@ -33,7 +33,7 @@ _KEEP = "write password_logins: true on this host in the inventory"
 _NO_SECOND_FACTOR = rf"""
 asked='^[[:space:]]*AuthenticationMethods[[:space:]="].*(password|keyboard-interactive)'
 factors=$(grep -hiE "$asked" $(files_of_sshd) 2>/dev/null | sort -u)
-[ -z "$factors" ] || say "sshd asks for a password beside a key ($factors), and this file turns passwords off; {_KEEP}"
+[ -z "$factors" ] || say "sshd asks for a password too ($factors), and this file turns passwords off; {_KEEP}"
 """
 
 _NOBODY_BY_WORD = rf"""
@@ -41,7 +41,7 @@ people=$(journalctl -q -t sshd -t sshd-session --since '-7 days' -o cat 2>/dev/n
   sed -n 's/^Accepted \([a-z/-]*\) for \([^ ]*\) from .*/\2 \1/p' |
   awk '{{last[$1] = $2}} END {{for (user in last) if (last[user] ~ /^(password|keyboard-)/) print user}}' |
   sort | tr '\n' ' ')
-[ -z "$people" ] || say "logged in by password the last time: ${{people}}and this file turns that off;" \
+[ -z "$people" ] || say "this file turns off passwords, and these users last logged in with one: ${{people% }};" \
   "let them log in by key once, or {_KEEP}"
 """
 """A week covers what an operator remembers."""
@@ -92,7 +92,7 @@ if [ -f "$began" ] && [ -d "/proc/$(cat "$began")" ]; then
     [ -n "$(find -L "$file" -maxdepth 0 -type f -newercm "$began")" ] || continue
     words=$(grep -iE "^[[:space:]]*($restricts)[[:space:]=\"]" "$file" | sed 's/^[[:space:]]*//' | paste -sd ';' -)
     [ -z "$words" ] || say "$file was changed after sshd read it, and a reload brings it into force ($words);" \
-      "run \`systemctl reload ssh\` on the host when that suits, or take the lines out"
+      "run \`systemctl reload ssh\` on the host when that suits, or remove the lines"
   done
 fi
 """

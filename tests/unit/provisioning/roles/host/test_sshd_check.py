@@ -103,9 +103,9 @@ BY_PASSWORD = "Accepted password for ann from 10.0.0.9 port 5 ssh2\n"
 BY_CODE = "Accepted keyboard-interactive/pam for CORP\\bob from 10.0.0.9 port 5 ssh2\n"
 JOURNALS = {
     "by key": (BY_KEY, ""),
-    "by password": (BY_PASSWORD, "ann "),
+    "by password": (BY_PASSWORD, "ann;"),
     "by password, then by key": (BY_PASSWORD + BY_KEY, ""),
-    "two people": (BY_PASSWORD + BY_CODE, "CORP\\bob ann "),
+    "two people": (BY_PASSWORD + BY_CODE, "CORP\\bob ann;"),
     "by Kerberos, and by host": (
         "Accepted gssapi-with-mic for ann from 10.0.0.9 port 5 ssh2\nAccepted hostbased for bob from ::1 port 5 ssh2\n",
         "",

@@ -3,6 +3,7 @@
 Inventory, prefetch, connection, agent, progress and result file are the real ones.
 """
 
+import sys
 from typing import Any
 
 from fabric import main
@@ -11,6 +12,9 @@ from core.console import say
 from provisioning.cli.fab_program import leave_at_once
 from provisioning.cli.task import fab_task
 from provisioning.hosts.target import Target
+
+sys.dont_write_bytecode = False
+"""As in provisioning/fabfile.py: fab stops Python from keeping compiled modules."""
 
 
 @fab_task({"inventory": "File of the hosts."})

@@ -22,7 +22,8 @@ def served_machine(machine_state: Path) -> Iterator[Served]:
     """One served machine for the whole run; a test that changes it restores the state of `wishes_for`."""
     with pytest.MonkeyPatch.context() as patch, making_machines(machine_state) as make:
         patch.setenv("LLM_DEPLOY_STATE", str(machine_state))
-        host = make("served", memory_mib=SERVED_MIB)
+        # One thread computes: two of a tiny model wait for each other while other workers use the cores.
+        host = make("served", memory_mib=SERVED_MIB).model_copy(update={"cpu_count": 1})
         outputs: StackOutputs = stack(serving=SERVING).model_copy(update={"hosts": (host,)})
         resources = list(desired_state(outputs, [host], ROLES).lists[host.name])
         bring_environments(host, resources)

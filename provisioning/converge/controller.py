@@ -26,6 +26,9 @@ from provisioning.ssh.wait_for_ssh import new_login, patience_s, second_login
 BLOCK_BYTES = 1 << 20
 ERROR_BYTES = 64 * 1024
 
+EXIT_STATUS_S = 5
+"""How long the controller waits for the exit status of an agent whose output has ended."""
+
 
 def converge(
     host: HostRecord,
@@ -199,6 +202,7 @@ class _Talk:
     def _broken(self, channel: paramiko.Channel) -> DeployError:
         """Return the error for an agent that sent no end event."""
         where = f"{self._host.name} ({self._host.user}@{self._host.address})"
+        channel.status_event.wait(EXIT_STATUS_S)  # it comes after the end of the output; a closed channel sets this too
         status = channel.recv_exit_status() if channel.exit_status_ready() else -1
         said = own_words(channel.recv_stderr(ERROR_BYTES)) if channel.recv_stderr_ready() else ""
         for secret in self._payload.secrets:

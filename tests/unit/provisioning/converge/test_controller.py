@@ -3,6 +3,8 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -102,7 +104,9 @@ def test_output_of_other_programs_is_not_an_event(lines: list[bytes], runs: bool
     """A login script that printed a brace ended a provision with a JSONDecodeError."""
     channel: Any = Saying()
     channel._lines = [*(line + b"\r\n" for line in lines), *([json.dumps(END).encode() + b"\n"] if runs else []), b""]
-    channel.exit_status_ready = lambda: True
+    channel.status_event = Event()
+    channel.status_event.set()
+    channel.exit_status_ready = channel.status_event.is_set
     channel.recv_exit_status = lambda: 0
     channel.recv_stderr_ready = lambda: False
     talk = _Talk(host(), Payload(document={}), lambda *_: None)
@@ -112,6 +116,20 @@ def test_output_of_other_programs_is_not_an_event(lines: list[bytes], runs: bool
     with pytest.raises(HostError, match="does not run commands over SSH") as caught:
         talk.run(channel)
     assert "hello" in caught.value.detail
+
+
+def test_an_exit_status_may_come_after_the_end_of_the_output() -> None:
+    """A host without python3 was at times reported as a cut connection."""
+    channel: Any = Saying()
+    channel._lines = [MARK.encode() + b"\r\n", b""]
+    arrived = Event()
+    channel.status_event = SimpleNamespace(wait=lambda _timeout: arrived.set())
+    channel.exit_status_ready = arrived.is_set
+    channel.recv_exit_status = lambda: 127
+    channel.recv_stderr_ready = lambda: True
+    channel.recv_stderr = lambda _count: f"\n{MARK}\nsh: 1: exec: python3: not found\n".encode()
+    with pytest.raises(HostError, match="has no python3; install python3"):
+        _Talk(host(), Payload(document={}), lambda *_: None).run(channel)
 
 
 def test_endless_login_script_is_reported_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

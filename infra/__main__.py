@@ -12,6 +12,7 @@ from typing import Any
 import pulumi
 
 from core.errors import ConfigError, DeployError
+from core.interrupts import INTERRUPTED
 from infra.clouds.registry import cloud_of
 from infra.config import DeploymentConfig, parse_deployment
 from infra.config.models.proxy import ProxySpec
@@ -19,9 +20,6 @@ from infra.contract.stack_placement import KnownPlacement
 
 REPORTED = 32
 """Exit status for Pulumi's language host: the error is already printed, so it prints no traceback."""
-
-INTERRUPTED = 130
-"""Exit status of a program that ends with SIGINT."""
 
 HostList = pulumi.Output[list[dict[str, Any]]]
 

@@ -22,7 +22,7 @@ PLACEMENT_VARIABLE = "LLM_DEPLOY_PLACEMENT"
 """Environment variable by which `make up` and `make preview` hand the placement to the program."""
 
 OLD_PLACEMENT_VARIABLE = "LLM_DEPLOY_LEASE"
-"""Its name in 0.2.0. Accepted until 0.3.0."""
+"""Its name in 0.1.0. Accepted until 0.3.0."""
 
 ID = r"[0-9a-f]{8}"
 

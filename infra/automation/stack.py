@@ -31,6 +31,9 @@ NO_STACK = re.compile(r"no stack named '.*' found")
 MACHINE = ":compute/instance:Instance", ":ec2/instance:Instance"
 """Endings of the types of machines in a state."""
 
+PROGRAM = "pulumi:pulumi:Stack"
+"""Type of the resource that has the outputs of the Pulumi program."""
+
 ENGINE = "pulumi:"
 """Prefix of the types that the Pulumi engine creates without a cloud: stack, providers, stashes."""
 
@@ -41,6 +44,11 @@ class Stack:
     def __init__(self, engine: Engine, held: Operation) -> None:
         self._engine = engine
         self._held = held
+        self._state: dict[str, Any] | None = None
+        """The state as it was last exported. None: this process has changed it since, or has not read it.
+
+        Kept because each export starts the CLI.
+        """
 
     @property
     def backend(self) -> Backend:
@@ -109,6 +117,7 @@ class Stack:
         """
         if self._held.interrupted:
             self._forget_unfinished(None)
+        self._state = None
         return self._engine.at_terminal(arguments, self._held, config=config)
 
     def create(self) -> bool:
@@ -138,14 +147,11 @@ class Stack:
 
     def outputs(self) -> dict[str, Any] | None:
         """Return the outputs of the last `up` from the state. None: there is no stack."""
-        if self.backend.knows(PROJECT, self._engine.stack) is False:
+        state = self._exported()
+        if state is None:
             return None
-        try:
-            return dict(json.loads(self._engine.ask("stack", "output", "--json", "--stack", self._engine.named)))
-        except EngineError as error:
-            if NO_STACK.search(str(error)):
-                return None
-            raise self._in_words(error) from None
+        found = [each.get("outputs") or {} for each in state.get("resources") or [] if each["type"] == PROGRAM]
+        return dict(found[0]) if found else {}
 
     def changed_at(self) -> float | None:
         """Return when the state was last changed, in seconds since the epoch. None: there is no stack, or no change.
@@ -190,16 +196,22 @@ class Stack:
                 self._stream("refresh", "--yes", "--skip-preview", "--clear-pending-creates", limit_s=limit_s)
 
     def _deployment(self) -> dict[str, Any]:
-        """Return the exported state. Empty: there is no stack."""
+        """Return the state. Empty: there is no stack."""
+        return self._exported() or {}
+
+    def _exported(self) -> dict[str, Any] | None:
+        """Return the state. None: there is no stack."""
         if self.backend.knows(PROJECT, self._engine.stack) is False:
-            return {}
-        try:
-            exported = json.loads(self._engine.ask("stack", "export", "--stack", self._engine.named))
-        except EngineError as error:
-            if NO_STACK.search(str(error)):
-                return {}
-            raise self._in_words(error) from None
-        return dict(exported.get("deployment") or {})
+            return None
+        if self._state is None:
+            try:
+                exported = json.loads(self._engine.ask("stack", "export", "--stack", self._engine.named))
+            except EngineError as error:
+                if NO_STACK.search(str(error)):
+                    return None
+                raise self._in_words(error) from None
+            self._state = dict(exported.get("deployment") or {})
+        return self._state
 
     def _stream(self, verb: str, *arguments: str, limit_s: float | None = None) -> Report | None:
         """Run the Pulumi engine. None: there is no stack."""
@@ -218,6 +230,7 @@ class Stack:
         def cancel() -> None:
             self._ask("cancel", "--yes", "--stack", self._engine.named)
 
+        self._state = None
         return unlocked(run, cancel, stack=self._engine.stack)
 
     def _ask(self, *arguments: str) -> str:

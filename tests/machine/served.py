@@ -20,7 +20,7 @@ SERVING: dict[str, Any] = {
     ],
     "vllm": {"max_lora_rank": 8, "kv_cache_gib": 0.5, "max_sequences": 4},
     "ready_timeout_s": 600,
-    "drain_s": 300,  # longer than 1,500 tokens take on a loaded machine
+    "drain_s": 300,  # longer than 700 tokens take on a loaded machine
 }
 
 WITH_KEY = '-H "Authorization: Bearer $(sed -n s/^VLLM_API_KEY=//p /etc/llm/engine.env)"'

@@ -162,7 +162,7 @@ def test_logs_are_followed_until_ctrl_c(serving: Fab, served_machine: Served) ->
 
 def test_a_restart_lets_running_answers_finish_and_holds_new_ones_back(serving: Fab, served_machine: Served) -> None:
     served_machine.run("""
-        nohup python3 /tmp/stream 1500 > /tmp/events 2>/dev/null & echo $! > /tmp/stream.pid
+        nohup python3 /tmp/stream 700 > /tmp/events 2>/dev/null & echo $! > /tmp/stream.pid
         wait_until '[ $(wc -l < /tmp/events) -gt 10 ]'
     """)
     before = served_machine.unit("InvocationID")

@@ -113,7 +113,7 @@ def test_up_creates_a_missing_stack(cli: Cli, tmp_path: Path) -> None:
 @pytest.mark.parametrize("verb", ["refresh", "destroy", "outputs"])
 def test_a_missing_stack_returns_none(cli: Cli, verb: str) -> None:
     cli.does(
-        **dict.fromkeys(("refresh", "destroy", "output"), "echo \"error: no stack named 'one' found\" >&2; exit 6")
+        **dict.fromkeys(("refresh", "destroy", "export"), "echo \"error: no stack named 'one' found\" >&2; exit 6")
     )
 
     assert run(verb) is None
@@ -148,7 +148,7 @@ def test_a_slow_engine_is_stopped(cli: Cli) -> None:
 
 def test_a_call_to_a_silent_backend_ends_at_the_timeout(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_module, "ASK_S", 0.2)
-    cli.does(output="exec sleep 600")
+    cli.does(export="exec sleep 600")
 
     with pytest.raises(BackendTimeoutError, match="stack one: was stopped after 0 s; check that the backend"):
         run("outputs")

@@ -26,6 +26,7 @@ class Engine:
     backend: Backend = field(default_factory=lambda: Backend(ours=False, settings={}, shown="somewhere"))
     limits_s: list[float | None] = field(default_factory=list)
     exported: dict[str, Any] = field(default_factory=dict)
+    exports: int = 0
 
     def stream(self, _verb: str, *_arguments: str, operation: Operation, limit_s: float | None) -> Report:  # noqa: ARG002
         if not self.made:
@@ -35,6 +36,9 @@ class Engine:
 
     def ask(self, *arguments: str) -> str:
         if arguments[:2] == ("stack", "export"):
+            if not self.made:
+                raise EngineError("error: no stack named 'one' found")
+            self.exports += 1
             return json.dumps(self.exported)
         assert arguments[:2] == ("stack", "init")
         self.made = True
@@ -62,6 +66,40 @@ def test_known_ids_are_only_those_of_cloud_resources(tmp_path: Path) -> None:
     engine: Any = Engine(made=True, exported={"deployment": {"resources": resources}})
 
     assert Stack(engine, Operation(tmp_path, interrupted=True)).known_ids() == {"vpc-1"}
+
+
+OUTPUTS = {"type": "pulumi:pulumi:Stack", "outputs": {"stack": "one"}}
+
+
+@pytest.mark.parametrize(
+    ("made", "deployment", "outputs"),
+    [
+        pytest.param(True, {"resources": [{"type": "aws:ec2/vpc:Vpc"}, OUTPUTS]}, {"stack": "one"}, id="after an up"),
+        pytest.param(True, {"resources": [{"type": "pulumi:pulumi:Stack"}]}, {}, id="after an up that failed"),
+        pytest.param(True, {"manifest": {}}, {}, id="after a destroy"),
+        pytest.param(True, None, {}, id="after stack init"),
+        pytest.param(False, {}, None, id="no stack"),
+    ],
+)
+def test_outputs_are_those_in_the_state(made: bool, deployment: Any, outputs: Any, tmp_path: Path) -> None:
+    engine: Any = Engine(made, exported={"deployment": deployment})
+
+    assert Stack(engine, Operation(tmp_path, interrupted=False)).outputs() == outputs
+
+
+def test_the_state_is_exported_again_only_after_a_change(tmp_path: Path) -> None:
+    """Each export starts the CLI: `down` once exported the same state 13 times."""
+    engine: Any = Engine(made=True, exported={"deployment": {"resources": [OUTPUTS]}})
+    stack = Stack(engine, Operation(tmp_path, interrupted=False))
+
+    for read in (stack.outputs, stack.known_ids, stack.has_machines, stack.written_at):
+        read()
+    assert engine.exports == 1
+
+    stack.refresh()
+    engine.exported = {"deployment": {"resources": [{"type": "aws:ec2/vpc:Vpc", "id": "vpc-1"}]}}
+    assert (stack.outputs(), stack.known_ids()) == ({}, {"vpc-1"})
+    assert engine.exports == 2
 
 
 @pytest.mark.parametrize(

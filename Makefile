@@ -22,9 +22,9 @@ HOSTS = $(if $(INVENTORY),--inventory $(INVENTORY),--stack $(STACK))$(foreach ho
 stack_of_kind = $(if $(CLOUD),$(CLOUD)-$(1),$(STACK))
 # Keep compiled modules, even if the shell turns that off: the clouds' SDKs take seconds to compile.
 unexport PYTHONDONTWRITEBYTECODE
-# Test files run in parallel, one per core; WORKERS= runs them one after the other. `test` runs one more, as tests with
+# Test files run in parallel, one per core; WORKERS= runs them one after the other. `test` runs two more, as tests with
 # machines spend much of their time waiting.
-WORKERS ?= --numprocesses=$(shell expr $$(nproc) + $(if $(filter test,$@),1,0)) --dist=loadgroup --no-loadscope-reorder
+WORKERS ?= --numprocesses=$(shell expr $$(nproc) + $(if $(filter test,$@),2,0)) --dist=loadgroup --no-loadscope-reorder
 # All steps of one `make` write their results to the same run folder.
 export LLM_DEPLOY_RUN ?= $(shell date -u +%Y%m%dT%H%M%S.%3NZ)
 

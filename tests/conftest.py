@@ -19,19 +19,19 @@ CLOUD_OF = {
     "tests/engine/test_aws_double.py": "aws",
     "tests/engine/test_aws_stack.py": "aws",
     "tests/engine/test_aws_stacks.py": "aws",
+    "tests/engine/test_aws_trouble.py": "aws",
     "tests/engine/test_gcp_stack.py": "gcp",
     "tests/engine/test_gcp_stacks.py": "gcp",
+    "tests/engine/test_gcp_trouble.py": "gcp",
 }
 """Files of one group: they share a simulated cloud, which takes seconds to start in each worker."""
 
 LONGEST = (
     SERVED,
-    "tests/engine/test_aws_trouble.py",
-    "tests/machine/test_ollama.py",
-    "tests/engine/test_gcp_trouble.py",
-    "tests/machine/test_bundle.py",
-    "gcp",
     "aws",
+    "gcp",
+    "tests/machine/test_ollama.py",
+    "tests/machine/test_bundle.py",
     "tests/engine/test_interruption.py",
     "tests/engine/test_stack.py",
 )

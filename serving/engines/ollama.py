@@ -33,20 +33,23 @@ def ollama_environment(spec: ServingSpec, *, store: str, home: str) -> dict[str,
     }
 
 
-def ollama_models(spec: ServingSpec, base: Mapping[str, str], adapters: Sequence[str]) -> list[dict[str, Any]]:
+def ollama_models(
+    spec: ServingSpec, base: Mapping[str, str], adapters: Sequence[str], *, threads: int | None = None
+) -> list[dict[str, Any]]:
     """Return the models to create, as programs/ollama/ollama_models.py reads them: the base, then each adapter version.
 
     `base` is the source of the base model. `adapters` has the folder of each version, in the order of the spec.
+    `threads`: how many compute. None: as many as Ollama chooses.
     """
     base_name = spec.with_tag(spec.model.name)
-    models: list[dict[str, Any]] = [{"names": [base_name], "from": dict(base), "settings": _settings(spec)}]
+    models: list[dict[str, Any]] = [{"names": [base_name], "from": dict(base), "settings": _settings(spec, threads)}]
     for adapter, folder in zip(spec.adapters, adapters, strict=True):
         names = [spec.immutable_name_of(adapter), *([spec.alias_of(adapter)] if adapter.promoted else [])]
         models.append({"names": names, "from": {"model": base_name}, "adapter": folder})
     return models
 
 
-def _settings(spec: ServingSpec) -> dict[str, Any]:
+def _settings(spec: ServingSpec, threads: int | None) -> dict[str, Any]:
     """Return the settings of a Modelfile. An adapter inherits them from the base model."""
     texts = {"system": spec.ollama.system, "template": spec.ollama.template, "quantize": spec.ollama.quantize}
     said = spec.ollama.parameters.model_dump(exclude_none=True)
@@ -57,4 +60,6 @@ def _settings(spec: ServingSpec) -> dict[str, Any]:
         parameters.setdefault("repeat_penalty", NO_PENALTY)
     if not spec.ollama.parameters.stop:
         del parameters["stop"]
+    if threads is not None:
+        parameters["num_thread"] = threads
     return {**{name: text for name, text in texts.items() if text is not None}, "parameters": parameters}

@@ -174,8 +174,10 @@ def test_ollama_and_a_gguf_come_from_a_bundle_and_answer(alone: OfflineHost, tmp
             "model": {"name": "mine", "source": source, "context_tokens": 1024},
             "ollama": {"release": release.config},
         }
-        outputs = stack(serving=serving).model_copy(update={"hosts": (alone.record,)})
-        desired = desired_state(outputs, (alone.record,), ROLES)
+        # One thread computes: two wait for each other while other workers use the cores.
+        record = alone.record.model_copy(update={"cpu_count": 1})
+        outputs = stack(serving=serving).model_copy(update={"hosts": (record,)})
+        desired = desired_state(outputs, (record,), ROLES)
         lists = {name: local(each) for name, each in desired.lists.items()}
         bundle = write_bundle(lists, outputs, RELEASE, tmp_path / "ollama.tar", with_secrets=False)
     alone.bring(bundle, tmp_path)

@@ -46,7 +46,8 @@ def served(machine_state: Path) -> Iterator[OllamaHost]:
     """A machine that serves a base model with two adapters; the fetch of its release was interrupted once."""
     with pytest.MonkeyPatch.context() as patch, making_machines(machine_state) as make:
         patch.setenv("LLM_DEPLOY_STATE", str(machine_state))
-        machine = make("ollama", memory_mib=MEMORY_MIB)
+        # One thread computes: two wait for each other while other workers use the cores.
+        machine = make("ollama", memory_mib=MEMORY_MIB).model_copy(update={"cpu_count": 1})
         with running_registry(remote(machine, "ip -4 route show default").split()[2]) as server:
             release = publish_release(server)
             server.cut_after[release.url.removeprefix(server.url)] = FIRST_CUT_BYTES
@@ -177,7 +178,7 @@ def test_system_prompt_template_and_parameters_are_those_of_the_spec(served: Oll
         shown = json.loads(served.ask("/api/show", f'{{"model": "{model}"}}').removeprefix("200 "))
         assert shown["system"] == "You are a lawyer."
         assert shown["template"] == TEMPLATE
-        assert {"temperature 0", "num_ctx 1024"} <= {
+        assert {"temperature 0", "num_ctx 1024", "num_thread 1"} <= {
             " ".join(line.split()) for line in shown["parameters"].splitlines()
         }
 

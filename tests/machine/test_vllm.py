@@ -121,7 +121,7 @@ def test_the_options_that_a_config_may_set_are_those_of_this_release(served_mach
 
 
 FILL_PAGE_CACHE = """
-truncate -s 8G /var/tmp/holes; cat /var/tmp/holes >/dev/null; cd /sys/fs/cgroup; [ ! -d memory ] || cd memory
+truncate -s 6G /var/tmp/holes; cat /var/tmp/holes >/dev/null; cd /sys/fs/cgroup; [ ! -d memory ] || cd memory
 limit=$(cat memory.max memory.limit_in_bytes 2>/dev/null || true)
 echo $((limit - $(cat memory.current memory.usage_in_bytes 2>/dev/null || true)))
 """

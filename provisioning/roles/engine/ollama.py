@@ -143,11 +143,12 @@ def _made(host: HostRecord, serving: ServingSpec, sources: ResolvedSources, root
         adapter_store(host, serving, adapter, source, base_folder=base.path)
         for adapter, source in zip(serving.adapters, sources.adapters, strict=True)
     ]
+    paths = [adapter.path for adapter in adapters]
     resource = {
         "program": f"{root}/current/bin/ollama",
         "root": root,
         "prune": serving.ollama.prune,
-        "models": ollama_models(serving, _made_from(serving, base), [adapter.path for adapter in adapters]),
+        "models": ollama_models(serving, _made_from(serving, base), paths, threads=_threads(host)),
     }
     plan = File(path=PLAN, content=json.dumps(resource, indent=1, ensure_ascii=False) + "\n")
     files = (base.resource, *(adapter.resource for adapter in adapters), plan)
@@ -166,6 +167,16 @@ def _made(host: HostRecord, serving: ServingSpec, sources: ResolvedSources, root
         ),
     )
     return [*files, make]
+
+
+def _threads(host: HostRecord) -> int | None:
+    """Return how many threads compute, or None for Ollama's choice: one for each core.
+
+    In a container, Ollama counts the kernel's processors and not those that the container may use. Its threads spin
+    while they wait for each other, so one thread too many costs more than it brings: beside two busy processes on two
+    processors, the tiny model gave 9 tokens per second with two threads and 1,917 with one.
+    """
+    return host.cpu_count if host.virtualization == "container" and host.gpu is None else None
 
 
 def _all_made(serving: ServingSpec, root: str) -> tuple[Command, ...]:

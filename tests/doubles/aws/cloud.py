@@ -46,6 +46,8 @@ def _serve() -> None:
     from tests.doubles.provider.server import Package, start
 
     class Quiet(MotoRequestHandler):
+        protocol_version = "HTTP/1.1"  # keeps connections open: a new one for each request doubles its time
+
         def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
             """Print nothing: the gate keeps a list of calls."""
 

@@ -49,7 +49,9 @@ class Cloud:
 
 
 class Quiet(WSGIRequestHandler):
-    """Does not log requests."""
+    """Does not log requests, and keeps connections open."""
+
+    protocol_version = "HTTP/1.1"
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Print nothing: the store keeps a list of calls."""

@@ -2,10 +2,13 @@
 
 import os
 import re
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, partial
+from importlib import import_module
+from importlib.util import find_spec, module_from_spec
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -49,6 +52,9 @@ UNAUTHENTICATED, DENIED, MISSING, ERROR = 401, 403, 404, 400
 DISABLED = re.compile(r"has not been used in project|SERVICE_DISABLED")
 """The text of a 403 if the API is not enabled in the project."""
 
+CAPITAL = re.compile(r"(?<!^)(?=[A-Z])")
+"""Where a kind's words meet: Google's module of `VpnTunnels` is `vpn_tunnels`."""
+
 _LOCK = threading.Lock()
 
 
@@ -63,15 +69,20 @@ def compute(kind: str) -> Any:
 
     options = ClientOptions(api_endpoint=origin("compute"))
     with readable_errors(kind):
-        return getattr(_library(), f"{kind}Client")(credentials=credentials(), client_options=options)
+        return getattr(_library(kind), f"{kind}Client")(credentials=credentials(), client_options=options)
 
 
 @cache
-def _library() -> Any:
-    """Return Google's library for Compute. It loads in 1.2 s instead of 1.8 s without garbage collection."""
+def _library(kind: str) -> Any:
+    """Return the part of Google's library for Compute that has the client of one kind of resources."""
+    package = "google.cloud.compute_v1"
+    found = find_spec(package)
+    if found is not None and package not in sys.modules:
+        # Loading the package loads the clients of all 90 kinds in 1.0 s; without them, the clients of six kinds load
+        # in 0.6 s.
+        sys.modules[package] = module_from_spec(found)
     with no_garbage():
-        from google.cloud import compute_v1
-    return compute_v1
+        return import_module(f"{package}.services.{CAPITAL.sub('_', kind).lower()}")
 
 
 def ask(kind: str, method: str, **arguments: Any) -> Any:

@@ -157,6 +157,22 @@ def test_models_are_made_from_files_and_inherit_the_bases_settings() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("machine", "threads"),
+    [
+        pytest.param({"virtualization": "container"}, 2, id="a container, whose kernel shows more processors"),
+        pytest.param({"virtualization": "container", "gpu": L4}, None, id="a container with a GPU"),
+        pytest.param({"virtualization": "vm"}, None, id="a virtual machine"),
+        pytest.param({"virtualization": "metal"}, None, id="bare metal"),
+    ],
+)
+def test_in_a_container_no_more_threads_compute_than_it_has_processors(
+    machine: dict[str, Any], threads: int | None
+) -> None:
+    base = json.loads(text(desired(**machine), PLAN))["models"][0]
+    assert base["settings"]["parameters"].get("num_thread") == threads
+
+
 def test_models_are_made_without_a_network_by_a_user_who_cannot_write_elsewhere() -> None:
     make = next(each for each in desired() if isinstance(each, Command) and each.name == "ollama-models")
     assert {"--property=PrivateNetwork=yes", "--property=User=llm", "--property=ProtectSystem=strict"} < set(make.argv)

@@ -196,18 +196,25 @@ def test_openais_other_paths_answer_through_the_gateway(served: OllamaHost) -> N
 
 def test_a_restart_lets_running_answers_finish(served: OllamaHost) -> None:
     key = json.loads(served.desired().endpoint.keys_file.read_text())["default"]  # type: ignore[union-attr]
-    body = json.dumps({"model": "tiny", "prompt": "The rent", "max_tokens": 150, "stream": True})
+    body = json.dumps({"model": "tiny", "prompt": "The rent", "max_tokens": 900, "stream": True})
+    assert served.ask("/api/generate", QUESTION.replace("MODEL", "tiny")).startswith("200"), "its runner was not loaded"
+    # The engine computes in moments only: 900 tokens take half a second, and the restart must begin before their end.
     said = served.run(f"""
         wait_until() {{ for _ in $(seq 300); do eval "$1" && return; sleep 0.1; done; echo "never: $1"; exit 1; }}
+        runner=$(pgrep -f '[o]llama runner')
+        trap 'kill -CONT $runner 2>/dev/null || true' EXIT
+        kill -STOP $runner
+        computed() {{ kill -CONT $runner; sleep 0.02; kill -STOP $runner; [ $(wc -l < /tmp/stream) -gt 4 ]; }}
         curl -skN -m 120 https://127.0.0.1/v1/completions -H @/dev/stdin -d '{body}' > /tmp/stream <<'END' &
 Authorization: Bearer {key}
 Content-Type: application/json
 END
         stream=$!
-        wait_until '[ $(wc -l < /tmp/stream) -gt 4 ]'
+        wait_until computed
         systemctl restart --no-block ollama
         wait_until '[ $(systemctl show --value -p ActiveState ollama) = deactivating ]'
         echo "running: $(kill -0 $stream && echo yes)"
+        kill -CONT $runner
         wait $stream
         tail -n 3 /tmp/stream
     """)

@@ -54,8 +54,8 @@ def _serve() -> None:
     for kind in KINDS:
         resource_schema(kind.token)  # loads the SDK before threads use it: its lazy modules are not thread-safe
 
-    def open_provider(environ: dict[str, str]) -> int:
-        return start(Package(version("pulumi_aws"), connect, KINDS, FUNCTIONS, provider_inputs("aws")), environ)
+    def open_provider(environ: dict[str, str], pid: int) -> int:
+        return start(Package(version("pulumi_aws"), connect, KINDS, FUNCTIONS, provider_inputs("aws")), environ, pid)
 
     application = Gate(DomainDispatcherApplication(create_backend_app), ACCOUNT, open_provider)
     server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=Quiet)

@@ -40,7 +40,7 @@ class Cloud:
         if path == control.CALLS:
             return self._store.calls
         if path == launcher.PATH:
-            return _open_provider(self._store, json.loads(body))
+            return _open_provider(self._store, **json.loads(body))
         if path == RESET:
             self._store.clear()
         elif path == control.CONTROL:
@@ -62,7 +62,7 @@ def serve(store: Store) -> Any:
     return make_server("127.0.0.1", 0, Cloud(store), threaded=True, request_handler=Quiet)
 
 
-def _open_provider(store: Store, environ: Mapping[str, str]) -> int:
+def _open_provider(store: Store, environ: Mapping[str, str], pid: int) -> int:
     """Start a provider for one run of the engine; return its port."""
     from tests.doubles.gcp.table import FUNCTIONS, KINDS
     from tests.doubles.provider.schema import provider_inputs
@@ -71,7 +71,7 @@ def _open_provider(store: Store, environ: Mapping[str, str]) -> int:
     def connected(settings: Properties, given: Mapping[str, str]) -> Gcp:
         return connect(store, settings, given)
 
-    return start(Package(version("pulumi_gcp"), connected, KINDS, FUNCTIONS, provider_inputs("gcp")), environ)
+    return start(Package(version("pulumi_gcp"), connected, KINDS, FUNCTIONS, provider_inputs("gcp")), environ, pid)
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ def main(variable: str, prefix: str) -> None:
         sys.exit(f"{variable} is not set: this is the double of a cloud's plugin, for tests only")
     environ = {name: value for name, value in os.environ.items() if name.startswith(prefix)}
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=ANSWER_S)
-    connection.request("POST", PATH, body=json.dumps(environ))
+    connection.request("POST", PATH, body=json.dumps({"environ": environ, "pid": os.getpid()}))
     answer = connection.getresponse()
     if answer.status != http.client.OK:
         sys.exit(f"{url}{PATH}: {answer.status} {answer.read().decode()}")

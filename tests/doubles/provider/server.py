@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Generic, NoReturn
 
 import grpc
@@ -21,8 +22,8 @@ from tests.doubles.provider.schema import UnknownTokenError, function_arguments,
 from tests.doubles.provider.values import UNKNOWN, Properties, from_struct, holds_unknown, to_struct
 
 THREADS = 16
-_SERVERS: list[grpc.Server] = []
-"""Running servers: one without a reference would stop."""
+_SERVERS: dict[int, grpc.Server] = {}
+"""The running servers, by the process id of the launcher that asked for each. One without a reference would stop."""
 
 HOW = provider_pb2.PropertyDiff
 KIND_OF_CHANGE = {
@@ -178,14 +179,19 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer, Generic[Cloud]):
         return to_struct(inputs | seen)
 
 
-def start(package: Package[Any], environ: Mapping[str, str]) -> int:
-    """Serve one provider from threads of this process, with the environment `environ`; return its port."""
+def start(package: Package[Any], environ: Mapping[str, str], pid: int) -> int:
+    """Serve one provider from threads of this process, with the environment `environ`; return its port.
+
+    It serves as long as the process `pid` runs, and until the next one starts: a server that waits computes, too.
+    """
+    for ended in [each for each in _SERVERS if not Path(f"/proc/{each}").exists()]:
+        _SERVERS.pop(ended).stop(grace=None)
     options = [("grpc.max_receive_message_length", -1), ("grpc.so_reuseport", 0)]
     server = grpc.server(ThreadPoolExecutor(THREADS), options=options)
     provider_pb2_grpc.add_ResourceProviderServicer_to_server(Provider(package, environ), server)
     port = int(server.add_insecure_port("127.0.0.1:0"))
     server.start()
-    _SERVERS.append(server)
+    _SERVERS[pid] = server
     return port
 
 

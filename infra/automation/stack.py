@@ -45,9 +45,9 @@ class Stack:
         self._engine = engine
         self._held = held
         self._state: dict[str, Any] | None = None
-        """The state as it was last exported. None: this process has changed it since, or has not read it.
+        """The last exported state, kept because each export starts the CLI. None: the next read exports it.
 
-        Kept because each export starts the CLI.
+        A change by another checkout is not seen until then.
         """
 
     @property
@@ -59,6 +59,10 @@ class Stack:
     def interrupted(self) -> bool:
         """Whether the previous command was interrupted or failed."""
         return self._held.interrupted
+
+    def read_again(self) -> None:
+        """Export the state at the next read: another checkout may have changed it."""
+        self._state = None
 
     def hand_over(self, name: str, value: str) -> None:
         """Put `value` into the environment of the Pulumi program."""

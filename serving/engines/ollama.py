@@ -39,7 +39,7 @@ def ollama_models(
     """Return the models to create, as programs/ollama/ollama_models.py reads them: the base, then each adapter version.
 
     `base` is the source of the base model. `adapters` has the folder of each version, in the order of the spec.
-    `threads`: how many compute. None: as many as Ollama chooses.
+    `threads`: number of compute threads. None: Ollama chooses.
     """
     base_name = spec.with_tag(spec.model.name)
     models: list[dict[str, Any]] = [{"names": [base_name], "from": dict(base), "settings": _settings(spec, threads)}]

@@ -98,6 +98,8 @@ def test_an_instance_that_aws_ends_for_lack_of_capacity_counts_as_out_of_stock(
     cloud_checkout.stack("aws-ended", stack_text(zones="ap-northeast-2a, ap-northeast-2b"))
     again = cloud_checkout.run("up", stack)
     assert again.returncode == 0, again.stderr
+    outcomes = [each["outcome"] for each in cloud_checkout.result(stack, "up.json")["places"]]
+    assert outcomes == ["out of stock", "placed"]
     assert [each["Placement"]["AvailabilityZone"] for each in instances(aws)] == ["ap-northeast-2b"]
 
 

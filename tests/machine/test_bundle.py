@@ -174,7 +174,7 @@ def test_ollama_and_a_gguf_come_from_a_bundle_and_answer(alone: OfflineHost, tmp
             "model": {"name": "mine", "source": source, "context_tokens": 1024},
             "ollama": {"release": release.config},
         }
-        # One thread computes: two wait for each other while other workers use the cores.
+        # One compute thread: two would wait for each other while other workers use the cores.
         record = alone.record.model_copy(update={"cpu_count": 1})
         outputs = stack(serving=serving).model_copy(update={"hosts": (record,)})
         desired = desired_state(outputs, (record,), ROLES)

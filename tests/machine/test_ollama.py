@@ -46,7 +46,7 @@ def served(machine_state: Path) -> Iterator[OllamaHost]:
     """A machine that serves a base model with two adapters; the fetch of its release was interrupted once."""
     with pytest.MonkeyPatch.context() as patch, making_machines(machine_state) as make:
         patch.setenv("LLM_DEPLOY_STATE", str(machine_state))
-        # One thread computes: two wait for each other while other workers use the cores.
+        # One compute thread: two would wait for each other while other workers use the cores.
         machine = make("ollama", memory_mib=MEMORY_MIB).model_copy(update={"cpu_count": 1})
         with running_registry(remote(machine, "ip -4 route show default").split()[2]) as server:
             release = publish_release(server)
@@ -187,7 +187,7 @@ def test_openais_other_paths_answer_through_the_gateway(served: OllamaHost) -> N
     endpoint = served.desired().endpoint
     assert endpoint is not None
     with Client(endpoint.url, key=endpoint.api_key(), ca=endpoint.ca) as client:
-        # The gateway takes some seconds to see that an engine which another test stopped is back.
+        # After a test that stopped the engine, HAProxy needs some seconds to see that it is back.
         poll(lambda: client.ask("GET", "/health").status_code == 200, deadline_s=30)
         answer = client.ask("POST", "/v1/responses", {"model": "contract", "input": "Rent", "max_output_tokens": 2})
         assert answer.json().get("output"), answer.text
@@ -200,7 +200,7 @@ def test_a_restart_lets_running_answers_finish(served: OllamaHost) -> None:
     key = json.loads(served.desired().endpoint.keys_file.read_text())["default"]  # type: ignore[union-attr]
     body = json.dumps({"model": "tiny", "prompt": "The rent", "max_tokens": 900, "stream": True})
     assert served.ask("/api/generate", QUESTION.replace("MODEL", "tiny")).startswith("200"), "its runner was not loaded"
-    # The engine computes in moments only: 900 tokens take half a second, and the restart must begin before their end.
+    # The runner is stopped except for moments: 900 tokens take half a second, and the restart must begin earlier.
     said = served.run(f"""
         wait_until() {{ for _ in $(seq 300); do eval "$1" && return; sleep 0.1; done; echo "never: $1"; exit 1; }}
         runner=$(pgrep -f '[o]llama runner')

@@ -24,6 +24,7 @@ def recover(cloud: str, stack: str, held: "Stack", deadline_s: float = REMOVE_DE
     """
     if cloud not in RENTED or not held.interrupted:
         return
+    held.read_again()  # what the state lacks is removed, and another checkout may have changed it since the last read
     placement = known_placement(cloud, stack, held)
     holder = holder_of(cloud, placement)
     known = held.known_ids() if holder else set()

@@ -170,11 +170,11 @@ def _made(host: HostRecord, serving: ServingSpec, sources: ResolvedSources, root
 
 
 def _threads(host: HostRecord) -> int | None:
-    """Return how many threads compute, or None for Ollama's choice: one for each core.
+    """Return the number of compute threads. None: Ollama chooses, one for each processor that it sees.
 
-    In a container, Ollama counts the kernel's processors and not those that the container may use. Its threads spin
-    while they wait for each other, so one thread too many costs more than it brings: beside two busy processes on two
-    processors, the tiny model gave 9 tokens per second with two threads and 1,917 with one.
+    In a container, Ollama sees the kernel's processors, and the container may use fewer. A thread without a processor
+    of its own delays the others, which spin while they wait. Measured on two processors with two other busy processes:
+    the tiny model gave 9 tokens per second with two threads and 1,917 with one.
     """
     return host.cpu_count if host.virtualization == "container" and host.gpu is None else None
 

@@ -46,7 +46,7 @@ def _serve() -> None:
     from tests.doubles.provider.server import Package, start
 
     class Quiet(MotoRequestHandler):
-        protocol_version = "HTTP/1.1"  # keeps connections open: a new one for each request doubles its time
+        protocol_version = "HTTP/1.1"  # marks the end of an answer; over 1.0 the client waits until werkzeug closes
 
         def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
             """Print nothing: the gate keeps a list of calls."""

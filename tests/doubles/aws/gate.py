@@ -47,7 +47,7 @@ class Call:
 class Gate:
     """A WSGI application around moto's."""
 
-    def __init__(self, moto: Application, account: str, open_provider: Callable[..., int]) -> None:
+    def __init__(self, moto: Application, account: str, open_provider: Callable[[dict[str, str], int], int]) -> None:
         self._moto = moto
         self._account = account
         self._open_provider = open_provider
@@ -134,7 +134,8 @@ class Gate:
         if path == OPERATIONS_PATH:
             return _json(start_response, sorted(self._operations | OPERATIONS))
         if path == launcher.PATH:
-            return _json(start_response, self._open_provider(**json.loads(body)))
+            asked = json.loads(body)
+            return _json(start_response, self._open_provider(asked["environ"], asked["pid"]))
         if path == PARAMETERS_PATH:
             wanted = json.loads(body)
             self._seed(wanted["region"])

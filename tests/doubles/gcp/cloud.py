@@ -49,7 +49,7 @@ class Cloud:
 
 
 class Quiet(WSGIRequestHandler):
-    """Does not log requests, and keeps connections open."""
+    """Does not log requests. HTTP/1.1 marks the end of an answer; over 1.0 the client waits until werkzeug closes."""
 
     protocol_version = "HTTP/1.1"
 

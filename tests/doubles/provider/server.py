@@ -182,10 +182,11 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer, Generic[Cloud]):
 def start(package: Package[Any], environ: Mapping[str, str], pid: int) -> int:
     """Serve one provider from threads of this process, with the environment `environ`; return its port.
 
-    It serves as long as the process `pid` runs, and until the next one starts: a server that waits computes, too.
+    The next start after the process `pid` has ended stops it: a waiting gRPC server wakes up several times a second.
     """
-    for ended in [each for each in _SERVERS if not Path(f"/proc/{each}").exists()]:
-        _SERVERS.pop(ended).stop(grace=None)
+    for ended in [each for each in list(_SERVERS) if not Path(f"/proc/{each}").exists()]:
+        if (unused := _SERVERS.pop(ended, None)) is not None:
+            unused.stop(grace=None)
     options = [("grpc.max_receive_message_length", -1), ("grpc.so_reuseport", 0)]
     server = grpc.server(ThreadPoolExecutor(THREADS), options=options)
     provider_pb2_grpc.add_ResourceProviderServicer_to_server(Provider(package, environ), server)

@@ -13,6 +13,7 @@ from infra.automation.backend import Backend
 from infra.automation.engine_errors import EngineError
 from infra.automation.events import Report
 from infra.automation.lock import Operation
+from infra.automation.pulumi_cli import Typed
 from infra.automation.stack import Stack, only_looking
 
 
@@ -33,6 +34,9 @@ class Engine:
             raise EngineError("error: no stack named 'one' found")
         self.limits_s.append(limit_s)
         return Report()
+
+    def at_terminal(self, _arguments: Any, _operation: Operation, *, config: bool) -> Typed:  # noqa: ARG002
+        return Typed(0, Report(), changed=True)
 
     def ask(self, *arguments: str) -> str:
         if arguments[:2] == ("stack", "export"):
@@ -87,7 +91,15 @@ def test_outputs_are_those_in_the_state(made: bool, deployment: Any, outputs: An
     assert Stack(engine, Operation(tmp_path, interrupted=False)).outputs() == outputs
 
 
-def test_the_state_is_exported_again_only_after_a_change(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda stack: stack.refresh(), id="refresh"),
+        pytest.param(lambda stack: stack.typed(["destroy"], config=True), id="typed by the user"),
+        pytest.param(lambda stack: stack.read_again(), id="by another checkout"),
+    ],
+)
+def test_the_state_is_exported_again_only_after_a_change(change: Callable[[Stack], object], tmp_path: Path) -> None:
     """Each export starts the CLI: `down` once exported the same state 13 times."""
     engine: Any = Engine(made=True, exported={"deployment": {"resources": [OUTPUTS]}})
     stack = Stack(engine, Operation(tmp_path, interrupted=False))
@@ -96,7 +108,7 @@ def test_the_state_is_exported_again_only_after_a_change(tmp_path: Path) -> None
         read()
     assert engine.exports == 1
 
-    stack.refresh()
+    change(stack)
     engine.exported = {"deployment": {"resources": [{"type": "aws:ec2/vpc:Vpc", "id": "vpc-1"}]}}
     assert (stack.outputs(), stack.known_ids()) == ({}, {"vpc-1"})
     assert engine.exports == 2

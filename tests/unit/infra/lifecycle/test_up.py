@@ -65,10 +65,16 @@ class Engine:
     written: str = "2026-11-21T12:00:00Z"
     handed: list[KnownPlacement] = field(default_factory=list)
     known: set[str] = field(default_factory=lambda: {"vpc-1"})
+    made_elsewhere: set[str] = field(default_factory=set)
+    """What another checkout has created since this process read the state."""
+
     backend: Backend = field(default_factory=lambda: Backend(ours=False, settings={}, shown="s3://states"))
 
     def known_ids(self) -> set[str]:
         return self.known
+
+    def read_again(self) -> None:
+        self.known = self.known | self.made_elsewhere
 
     def refresh(self) -> None:
         self.asked.append("refresh")
@@ -402,6 +408,26 @@ def test_recovery_does_not_look_for_orphans_of_an_existing_stack_without_a_state
     recover("aws", STACK, engine)  # type: ignore[arg-type]  # as above
 
     assert asked == ([known] if looks else [])
+
+
+@pytest.mark.usefixtures("checked")
+def test_recovery_spares_what_another_checkout_has_just_created(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`up` had read the state minutes ago: what it lacked then seemed to be an orphan."""
+    asked: list[set[str]] = []
+    monkeypatch.setattr(recovery, "holder_of", lambda _cloud, held_placement: (Cloud(), held_placement))
+
+    def note(_cloud: Cloud, _placement: Placement, ids: set[str], _deadline_s: float, **_more: Any) -> list[str]:
+        asked.append(ids)
+        return []
+
+    monkeypatch.setattr(recovery, "remove_orphans", note)
+    monkeypatch.setattr(previous, "hand_provider_environment", lambda *_asked: None)
+    write_placement(STACK, placement("a"))
+    engine = Engine(stock=set(), interrupted=True, known={"i-1"}, made_elsewhere={"i-2"})
+
+    recover("aws", STACK, engine)  # type: ignore[arg-type]  # as above
+
+    assert asked == [{"i-1", "i-2"}]
 
 
 @pytest.mark.usefixtures("checked")

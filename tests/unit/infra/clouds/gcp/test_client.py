@@ -14,7 +14,7 @@ print(*{name.removeprefix(services).partition(".")[0] for name in sys.modules if
 
 
 def test_only_the_clients_that_are_used_are_loaded() -> None:
-    """Loading all 90 took half a second longer in each command."""
+    """Each command loaded the clients of all 129 kinds, which took 0.4 s longer."""
     kinds = ("Instances", "VpnTunnels", "InterconnectAttachments")
 
     done = subprocess.run([sys.executable, "-c", LOADED, *kinds], capture_output=True, text=True, check=False)

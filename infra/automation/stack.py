@@ -73,8 +73,9 @@ class Stack:
 
         Leaves out providers and host keys: the Pulumi engine creates them itself, before it calls a cloud.
         """
-        resources = self._deployment().get("resources") or []
-        return {str(each["id"]) for each in resources if "id" in each and not str(each["type"]).startswith(ENGINE)}
+        return {
+            str(each["id"]) for each in self._resources() if "id" in each and not str(each["type"]).startswith(ENGINE)
+        }
 
     def has_creations_in_flight(self) -> bool:
         """Return whether a command was interrupted while it created something, in any checkout.
@@ -86,7 +87,7 @@ class Stack:
 
     def has_machines(self) -> bool:
         """Return whether the state has a machine of a cloud."""
-        return any(str(each["type"]).endswith(MACHINE) for each in self._deployment().get("resources") or [])
+        return any(str(each["type"]).endswith(MACHINE) for each in self._resources())
 
     def written_at(self) -> str:
         """Return when the Pulumi engine last wrote the state, in its own format. Empty: unknown."""
@@ -146,15 +147,14 @@ class Stack:
 
     def unprotect(self) -> None:
         """Remove the protection that an earlier version of the stack's file asked for."""
-        if any(each.get("protect") for each in self._deployment().get("resources") or []):
+        if any(each.get("protect") for each in self._resources()):
             self._ask("state", "unprotect", "--all", "--yes", "--stack", self._engine.named)
 
     def outputs(self) -> dict[str, Any] | None:
         """Return the outputs of the last `up` from the state. None: there is no stack."""
-        state = self._exported()
-        if state is None:
+        if self._exported() is None:
             return None
-        found = [each.get("outputs") or {} for each in state.get("resources") or [] if each["type"] == PROGRAM]
+        found = [each.get("outputs") or {} for each in self._resources() if each["type"] == PROGRAM]
         return dict(found[0]) if found else {}
 
     def changed_at(self) -> float | None:
@@ -198,6 +198,10 @@ class Stack:
         if pending:
             with step(f"look up the result of {len(pending)} unfinished operation(s)"):
                 self._stream("refresh", "--yes", "--skip-preview", "--clear-pending-creates", limit_s=limit_s)
+
+    def _resources(self) -> list[dict[str, Any]]:
+        """Return the resources in the state. Empty: it has none, or there is no stack."""
+        return self._deployment().get("resources") or []
 
     def _deployment(self) -> dict[str, Any]:
         """Return the state. Empty: there is no stack."""

@@ -10,7 +10,7 @@ from provisioning.apply.desired_state import desired_state
 from provisioning.roles import ROLES
 from tests.machine.built_environments import bring_environments, keep_environments
 from tests.machine.converge_host import bring
-from tests.machine.machines import making_machines
+from tests.machine.machines import making_machines, one_thread
 from tests.machine.served import SERVING, Served
 from tests.unit.provisioning.records import stack
 
@@ -22,8 +22,7 @@ def served_machine(machine_state: Path) -> Iterator[Served]:
     """One served machine for the whole run; a test that changes it restores the state of `wishes_for`."""
     with pytest.MonkeyPatch.context() as patch, making_machines(machine_state) as make:
         patch.setenv("LLM_DEPLOY_STATE", str(machine_state))
-        # One thread computes: two of a tiny model wait for each other while other workers use the cores.
-        host = make("served", memory_mib=SERVED_MIB).model_copy(update={"cpu_count": 1})
+        host = one_thread(make("served", memory_mib=SERVED_MIB))
         outputs: StackOutputs = stack(serving=SERVING).model_copy(update={"hosts": (host,)})
         resources = list(desired_state(outputs, [host], ROLES).lists[host.name])
         bring_environments(host, resources)

@@ -44,6 +44,14 @@ class NewMachine(Protocol):
         """Return the machine, answering SSH."""
 
 
+def one_thread(host: HostRecord) -> HostRecord:
+    """Return the host as one whose engine computes with one thread.
+
+    Two would wait for each other while other workers use the cores.
+    """
+    return host.model_copy(update={"cpu_count": 1})
+
+
 @contextmanager
 def making_machines(state: Path) -> Iterator[NewMachine]:
     """Make machines that belong to the state folder `state`; remove them, and nothing else, at the end."""

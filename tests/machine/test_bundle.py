@@ -26,7 +26,7 @@ from tests.conftest import FAILED
 from tests.doubles.ollama_registry import running_registry
 from tests.machine.converge_host import poll
 from tests.machine.engine_double import engine_double
-from tests.machine.machines import making_machines
+from tests.machine.machines import making_machines, one_thread
 from tests.machine.nvidia.host import L4, NEWER, PACKAGES, PINNED, GpuHost
 from tests.machine.nvidia.repository import FACTS, KERNEL, build, driver, kernel, metrics
 from tests.machine.offline_host import OfflineHost
@@ -174,8 +174,7 @@ def test_ollama_and_a_gguf_come_from_a_bundle_and_answer(alone: OfflineHost, tmp
             "model": {"name": "mine", "source": source, "context_tokens": 1024},
             "ollama": {"release": release.config},
         }
-        # One compute thread: two would wait for each other while other workers use the cores.
-        record = alone.record.model_copy(update={"cpu_count": 1})
+        record = one_thread(alone.record)
         outputs = stack(serving=serving).model_copy(update={"hosts": (record,)})
         desired = desired_state(outputs, (record,), ROLES)
         lists = {name: local(each) for name, each in desired.lists.items()}

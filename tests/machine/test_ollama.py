@@ -13,7 +13,7 @@ from tests.doubles.ollama_registry import running_registry
 from tests.gguf import Matrix, in_half_precision, read_matrices, read_safetensors
 from tests.machine import greedy_answers
 from tests.machine.converge_host import poll, remote
-from tests.machine.machines import making_machines
+from tests.machine.machines import making_machines, one_thread
 from tests.machine.ollama_host import (
     ADAPTER_TYPE,
     CONFIG,
@@ -46,8 +46,7 @@ def served(machine_state: Path) -> Iterator[OllamaHost]:
     """A machine that serves a base model with two adapters; the fetch of its release was interrupted once."""
     with pytest.MonkeyPatch.context() as patch, making_machines(machine_state) as make:
         patch.setenv("LLM_DEPLOY_STATE", str(machine_state))
-        # One compute thread: two would wait for each other while other workers use the cores.
-        machine = make("ollama", memory_mib=MEMORY_MIB).model_copy(update={"cpu_count": 1})
+        machine = one_thread(make("ollama", memory_mib=MEMORY_MIB))
         with running_registry(remote(machine, "ip -4 route show default").split()[2]) as server:
             release = publish_release(server)
             server.cut_after[release.url.removeprefix(server.url)] = FIRST_CUT_BYTES

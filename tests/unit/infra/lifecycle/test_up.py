@@ -380,6 +380,21 @@ def test_a_checkout_without_a_note_reads_the_placement_from_the_state() -> None:
     assert "unprotect" not in engine.asked
 
 
+@pytest.fixture
+def spared(monkeypatch: pytest.MonkeyPatch) -> list[set[str]]:
+    """The ids that recovery does not take for orphans, for each time that it looks for orphans. It removes none."""
+    asked: list[set[str]] = []
+
+    def note(_cloud: Cloud, _placement: Placement, ids: set[str], _deadline_s: float, **_more: Any) -> list[str]:
+        asked.append(ids)
+        return []
+
+    monkeypatch.setattr(recovery, "holder_of", lambda _cloud, held_placement: (Cloud(), held_placement))
+    monkeypatch.setattr(recovery, "remove_orphans", note)
+    monkeypatch.setattr(previous, "hand_provider_environment", lambda *_asked: None)
+    return asked
+
+
 @pytest.mark.usefixtures("checked")
 @pytest.mark.parametrize(
     ("noted", "known", "looks"),
@@ -390,44 +405,26 @@ def test_a_checkout_without_a_note_reads_the_placement_from_the_state() -> None:
     ],
 )
 def test_recovery_does_not_look_for_orphans_of_an_existing_stack_without_a_state(
-    monkeypatch: pytest.MonkeyPatch, noted: KnownPlacement, known: set[str], looks: bool
+    spared: list[set[str]], noted: KnownPlacement, known: set[str], looks: bool
 ) -> None:
     """With another backend the state was empty, and the next `up` would have removed all of a running stack."""
-    asked: list[set[str]] = []
-    monkeypatch.setattr(recovery, "holder_of", lambda _cloud, held_placement: (Cloud(), held_placement))
-
-    def note(_cloud: Cloud, _placement: Placement, ids: set[str], _deadline_s: float, **_more: Any) -> list[str]:
-        asked.append(ids)
-        return []
-
-    monkeypatch.setattr(recovery, "remove_orphans", note)
-    monkeypatch.setattr(previous, "hand_provider_environment", lambda *_asked: None)
     write_placement(STACK, noted)
     engine = Engine(stock=set(), interrupted=True, known=known)
 
     recover("aws", STACK, engine)  # type: ignore[arg-type]  # as above
 
-    assert asked == ([known] if looks else [])
+    assert spared == ([known] if looks else [])
 
 
 @pytest.mark.usefixtures("checked")
-def test_recovery_spares_what_another_checkout_has_just_created(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_recovery_spares_what_another_checkout_has_just_created(spared: list[set[str]]) -> None:
     """`up` had read the state minutes ago: what it lacked then seemed to be an orphan."""
-    asked: list[set[str]] = []
-    monkeypatch.setattr(recovery, "holder_of", lambda _cloud, held_placement: (Cloud(), held_placement))
-
-    def note(_cloud: Cloud, _placement: Placement, ids: set[str], _deadline_s: float, **_more: Any) -> list[str]:
-        asked.append(ids)
-        return []
-
-    monkeypatch.setattr(recovery, "remove_orphans", note)
-    monkeypatch.setattr(previous, "hand_provider_environment", lambda *_asked: None)
     write_placement(STACK, placement("a"))
     engine = Engine(stock=set(), interrupted=True, known={"i-1"}, made_elsewhere={"i-2"})
 
     recover("aws", STACK, engine)  # type: ignore[arg-type]  # as above
 
-    assert asked == [{"i-1", "i-2"}]
+    assert spared == [{"i-1", "i-2"}]
 
 
 @pytest.mark.usefixtures("checked")

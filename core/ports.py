@@ -5,3 +5,9 @@ SSH_PORT = 22
 
 ENGINE_PORTS = (8000, 11434)
 """Where vLLM and Ollama listen on loopback; a stack file can name another port."""
+
+DOOR_PORT = 8443
+"""Where an engine's host accepts requests from the stack's gateway machine, over TLS."""
+
+AGENT_PORT = 8406
+"""Where an engine's host answers HAProxy's agent check."""

@@ -86,7 +86,7 @@ def endpoint_of(
         adapters=tuple(dict.fromkeys(serving.alias_of(adapter) for adapter in serving.adapters)),
         native_api=serving.engine == "ollama" and serving.ollama.native_api,
         keys_file=keys_file,
-        client=gateway.clients[0],
+        client=gateway.clients[0].name,
         gpu_hosts=tuple(gpu_hosts),
     )
 

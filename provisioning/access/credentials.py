@@ -62,7 +62,7 @@ def credentials_for(stack: str, host: HostRecord, gateway: GatewaySpec, *, keep:
             path = stack_state_dir(stack) / "certificates" / f"{host.name}.pem"
             certificate = certificates.server_certificate(path, folder, names, gateway.tls.days, now, keep=keep)
         ca = folder / certificates.CA_CERTIFICATE
-    keys = client_keys(stack, gateway.clients, keep=keep)
+    keys = client_keys(stack, gateway.client_names, keep=keep)
     hashes = tuple((name, hashlib.sha256(keys[name].value.encode()).hexdigest()) for name in sorted(keys))
     return Credentials(certificate=Secret(certificate), key_hashes=hashes, ca=ca, names=names)
 

@@ -180,7 +180,7 @@ def _hand_on(run: _Run) -> None:
 
     write_endpoint(run.resources.endpoint)
     if len(run.hosts) == len(run.outputs.hosts):
-        drop_other_keys(run.outputs.stack, run.outputs.gateway.clients)
+        drop_other_keys(run.outputs.stack, run.outputs.gateway.client_names)
 
 
 def why(outcome: Outcome) -> str:

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from core.reading.frozen import Frozen
 from core.reading.rules import matching
-from serving.spec.fields import ServedName
+from serving.spec.gateway_clients import ClientEntry, ClientSpec
 
 HostnameText = Annotated[
     str,
@@ -51,8 +51,10 @@ class GatewayFields(Frozen):
     tls: Annotated[ProjectCa | TlsFiles, Field(discriminator="kind")] = Field(
         default=ProjectCa(), description="Where the certificate comes from: a mapping with kind project_ca or files."
     )
-    clients: tuple[ServedName, ...] = Field(
-        default=("default",), min_length=1, description="Names of clients. Each gets an API key."
+    clients: tuple[ClientEntry, ...] = Field(
+        default=(ClientSpec(name="default"),),
+        min_length=1,
+        description="Clients, each by its name or as a mapping. Each gets an API key.",
     )
     max_concurrency: int = Field(
         default=16, ge=1, le=4096, description="Requests that the engine gets at the same time."
@@ -67,3 +69,8 @@ class GatewayFields(Frozen):
         default=600, ge=5, le=7200, description="Longest pause between two bytes of an answer."
     )
     max_body_kib: int = Field(default=1024, ge=1, le=65536, description="Largest request body, in KiB.")
+
+    @property
+    def client_names(self) -> tuple[str, ...]:
+        """The names of the clients, in the order of the file."""
+        return tuple(client.name for client in self.clients)

@@ -30,7 +30,7 @@ class GatewaySpec(GatewayFields):
     def _fits_together(self) -> Self:
         refuse(
             (
-                *twice(self.clients, "clients"),
+                *twice(self.client_names, "clients"),
                 *twice(self.hostnames, "hostnames"),
                 *(problem for rule in GATEWAY_RULES for problem in rule(self)),
             )

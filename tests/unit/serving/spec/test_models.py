@@ -25,8 +25,9 @@ def test_a_spec_survives_json(value: dict[str, Any], exclude_unset: bool) -> Non
 
 
 def test_the_gateway_survives_json() -> None:
-    """Tuples come back as tuples."""
-    gateway = GatewaySpec(hostnames=("llm.example.com",), clients=("a", "b"))
+    """Tuples come back as tuples. A client's name alone is a client."""
+    gateway = GatewaySpec.model_validate({"hostnames": ["llm.example.com"], "clients": ["a", {"name": "b"}]})
+    assert gateway.client_names == ("a", "b")
     assert GatewaySpec.model_validate_json(gateway.model_dump_json()) == gateway
 
 

@@ -51,7 +51,9 @@ def main() -> None:
     pulumi.export("stack", stack)
     pulumi.export("hosts", with_proxy(deployment.hosts, config.proxy))
     pulumi.export("serving", config.serving.model_dump(mode="json", exclude_unset=True))
-    pulumi.export("gateway", config.gateway.model_dump(mode="json", exclude_unset=True))
+    pulumi.export("gateway", config.gateway.exported())
+    if deployment.gateway_host is not None:
+        pulumi.export("gateway_host", deployment.gateway_host)
     if deployment.placement is not None:
         pulumi.export("placement", deployment.placement)
 

@@ -17,5 +17,8 @@ class Deployment:
 
     hosts: pulumi.Output[list[dict[str, Any]]]
 
+    gateway_host: str | None = None
+    """Name of the host that has the gateway and no engine. None: each host has both."""
+
     placement: pulumi.Output[dict[str, Any]] | None = None
     """Where the stack was put (infra/contract/stack_placement.py). None: its cloud rents no machines."""

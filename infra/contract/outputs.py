@@ -3,9 +3,8 @@
 Written as JSON by the Pulumi program, or as YAML by hand for hosts that exist already.
 """
 
-import contextlib
 import re
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -14,8 +13,9 @@ from pydantic import AfterValidator, AwareDatetime, Field, StrictBool, model_val
 from catalog.clouds import CloudName
 from core.ports import SSH_PORT
 from core.reading.frozen import Frozen
-from core.reading.rules import Problem, StackName, matching, refuse, twice
+from core.reading.rules import Problem, StackName, matching, one_of, refuse, twice
 from infra.config.models.proxy import ProxySpec
+from infra.contract.address import Address
 from infra.contract.data_dir import DataDir
 from infra.contract.host_key_line import host_key_line
 from infra.contract.stack_placement import Placement, exported_placement
@@ -30,59 +30,13 @@ HostName = Annotated[
     ),
 ]
 
-NO_ADDRESS = "is not an address; write an IP address or a DNS name, without scheme, user or port"
-
-_LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
-_DNS_NAME = re.compile(rf"(?=.{{1,253}}\Z)({_LABEL}\.)*{_LABEL}\.?")
-_NUMBER = r"([0-9]+|0[xX][0-9A-Fa-f]*)"
-_LOOKS_LIKE_IPV4 = re.compile(rf"({_NUMBER}\.)*{_NUMBER}\.?")
-"""Other spellings of an IPv4 address, as the C library reads them: 10.4, 0x7f.0.0.1."""
-
-IPV6 = 6
-BROADCAST = IPv4Address("255.255.255.255")
-
-_ZONE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}")
-"""An interface's name, after the `%` of a link-local address."""
-
-
-def address_of(text: str) -> str:
-    """Return `text` if it is an IP address or a DNS name. Raises ValueError for anything else, e.g. a port."""
-    address = _ip_address(text)
-    if address is not None:
-        if trouble := _nobody_there(address):
-            raise ValueError(trouble)
-        return text
-    name, _, port = text.rpartition(":")
-    if port.isdecimal() and name and (":" not in name or name.startswith("[")):
-        raise ValueError("has a port; write only the address here, and the port as ssh_port")
-    if text.startswith("[") and text.endswith("]"):
-        raise ValueError("is in brackets; write an IPv6 address without them")
-    if not _DNS_NAME.fullmatch(text) or _LOOKS_LIKE_IPV4.fullmatch(text):
-        raise ValueError(NO_ADDRESS)
-    return text
-
-
-def _ip_address(text: str) -> IPv4Address | IPv6Address | None:
-    """Return the IP address in `text`. None: `text` is not an IP address."""
-    with contextlib.suppress(ValueError):
-        return ip_address(text)
-    return None
-
-
-def _nobody_there(address: IPv4Address | IPv6Address) -> str:
-    """Return why no host can have this address; empty if one can."""
-    zone = address.scope_id if isinstance(address, IPv6Address) else None
-    if zone is not None and not _ZONE.fullmatch(zone):
-        return "names no interface behind the %; write one as `ip link` lists it"
-    if address.is_link_local and address.version == IPV6 and zone is None:
-        return "is a link-local address; write the interface of this machine behind it, as in %eth0"
-    if address.is_unspecified or address.is_multicast or address == BROADCAST:
-        return "is not the address of a single host; write the host's own address"
-    return ""
-
-
-Address = Annotated[str, AfterValidator(address_of)]
-"""Part of ssh's command line and of known_hosts, so it must not look like an option or contain a blank."""
+PoolName = Annotated[
+    str,
+    matching(
+        r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?",
+        "is not the name of a pool; write lower-case letters, digits and -, at most 32, with no - at either end",
+    ),
+]
 
 LOGIN = r"([A-Za-z0-9][A-Za-z0-9._-]*\\)?[A-Za-z0-9_][A-Za-z0-9_.-]*(@[A-Za-z0-9][A-Za-z0-9.-]*)?"
 
@@ -161,6 +115,10 @@ class HostRecord(Frozen):
         "ProxyCommand count. None: no config file is read.",
     )
     service_address: Address | None = Field(default=None, description="What clients connect to. None: `address`.")
+    private_address: Address | None = Field(
+        default=None, description="What other hosts of the stack connect to. None: `address`."
+    )
+    pool: PoolName = Field(default="main", description="The pool of this host's engine: hosts with the same model.")
     cloud: CloudName = "existing"
     virtualization: Literal["container", "vm", "metal"] = Field(
         default="vm", description="A container shares its kernel: no swap, clock or kernel setting of its own."
@@ -211,6 +169,13 @@ class HostRecord(Frozen):
         return self
 
     @model_validator(mode="after")
+    def _other_hosts_can_name_it(self) -> Self:
+        if "_" in (self.private_address or ""):
+            hint = "write an IP address, or a name without `_`"
+            refuse([Problem("private_address", "has an underscore, which is in no certificate", hint)])
+        return self
+
+    @model_validator(mode="after")
     def _port_is_open_or_closed(self) -> Self:
         both = [port for port in self.closed_ports if port in self.open_ports]
         refuse([Problem("closed_ports", f"{port} is in open_ports too", "leave one of them out") for port in both])
@@ -220,6 +185,11 @@ class HostRecord(Frozen):
     def client_address(self) -> str:
         """The address that clients use and the certificate names."""
         return self.service_address or self.address
+
+    @property
+    def peer_address(self) -> str:
+        """The address that other hosts of the stack connect to."""
+        return self.private_address or self.address
 
     def at_home(self, folder: Path) -> Self:
         """Return the host with key and config at absolute paths: `~` is the user's home, others start at `folder`."""
@@ -233,10 +203,35 @@ class Hosts(Frozen):
     """Hosts with different names: results, certificates and --host use the name."""
 
     hosts: tuple[HostRecord, ...] = Field(min_length=1, description="The hosts, as in docs/inventory.md.")
+    gateway_host: HostName | None = Field(
+        default=None,
+        description="The host with the gateway and no engine, in front of all others. None: each has both.",
+    )
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
         refuse(twice((host.name for host in self.hosts), "hosts"))
+        return self
+
+    @model_validator(mode="after")
+    def _gateway_host_fits(self) -> Self:
+        name, names = self.gateway_host, [host.name for host in self.hosts]
+        if name is None:
+            return self
+        if name not in names:
+            refuse([Problem("gateway_host", f"there is no host {name}", one_of(names, name))])
+        if len(names) == 1:
+            refuse(
+                [Problem("gateway_host", "is the only host, so no engine is behind it", "add hosts, or leave it out")]
+            )
+        pools = {number: host.pool for number, host in enumerate(self.hosts) if host.name != name}
+        first = next(iter(pools.values()))
+        hint = f"write {first}: the hosts of one stack serve the same model"
+        refuse(
+            Problem(f"hosts[{number}].pool", f"{pool} is another pool", hint)
+            for number, pool in pools.items()
+            if pool != first
+        )
         return self
 
 
@@ -286,6 +281,8 @@ class StackOutputs(Hosts):
 
     @model_validator(mode="after")
     def _tunnel_has_two_ends(self) -> Self:
+        if self.tunnel is not None and self.gateway_host is not None:
+            refuse([Problem("gateway_host", "does not go with `tunnel`", "leave one of them out")])
         if self.tunnel is not None and sorted((self.tunnel.engine, self.tunnel.gateway)) != sorted(
             host.name for host in self.hosts
         ):

@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from core.errors import ConfigError
 from infra.contract.outputs import HostRecord, StackOutputs
 from provisioning.access.credentials import keys_file
 from provisioning.converge.resources import Resource, Unit
@@ -44,6 +45,8 @@ def desired_state(
 
     Raises ConfigError for files that the config names and that cannot work, before any host is reached.
     """
+    if outputs.gateway_host is not None:
+        raise ConfigError("is not supported yet", where="gateway_host", hint="leave it out")
     inputs = RoleInputs(outputs, keep=keep, allow_downgrade=allow_downgrade)
     lists = {host.name: _resources_of(host, roles, inputs) for host in hosts}
     return DesiredState(lists, _endpoint(inputs) if "gateway" in roles else None)

@@ -16,6 +16,8 @@ class HostRole(StrEnum):
     """An engine computes here."""
     GATEWAY = "gateway"
     """Clients connect here."""
+    DOOR = "door"
+    """An engine computes here, and the gateway of another host sends it the requests."""
     TUNNEL_CLIENT = "tunnel client"
     """The engine's host behind NAT: its ssh dials the gateway's host."""
     TUNNEL_SERVER = "tunnel server"
@@ -26,8 +28,8 @@ class HostRole(StrEnum):
 class Topology:
     """The hosts of a stack, and what each of them does.
 
-    Without a tunnel every host has an engine and a gateway. With one there are two hosts: one has the engine,
-    the other has the gateway.
+    Every host has an engine and a gateway, with two exceptions. With a tunnel there are two hosts: one has the engine,
+    the other has the gateway. With a gateway host, that host has the gateway, and all others have an engine.
     """
 
     outputs: StackOutputs
@@ -35,6 +37,10 @@ class Topology:
     def roles_of(self, host: HostRecord) -> Set[HostRole]:
         """Return the roles of `host`."""
         tunnel = self.outputs.tunnel
+        if self.outputs.gateway_host is not None:
+            if host.name == self.outputs.gateway_host:
+                return {HostRole.BASE, HostRole.GATEWAY}
+            return {HostRole.BASE, HostRole.ENGINE, HostRole.DOOR}
         if tunnel is None:
             return {HostRole.BASE, HostRole.ENGINE, HostRole.GATEWAY}
         if host.name == tunnel.engine:

@@ -26,9 +26,9 @@ class Existing(NotRented):
 
     def processors(self, config: DeploymentConfig) -> list[tuple[str, bool | None]]:
         """Return each host of the inventory, and whether its record has a GPU."""
-        from infra.clouds.existing.hosts import read_hosts
+        from infra.clouds.existing.hosts import read_inventory
 
-        return [(f"host {host.name}", host.gpu is not None) for host in read_hosts(str(config.inventory))]
+        return [(f"host {host.name}", host.gpu is not None) for host in read_inventory(str(config.inventory)).hosts]
 
 
 CLOUD = Existing()

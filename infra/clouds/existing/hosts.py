@@ -15,26 +15,25 @@ from core.reading.strict_yaml import read_yaml
 from core.reading.words import words
 from infra.config import DeploymentConfig
 from infra.contract.deployment import Deployment
-from infra.contract.outputs import HostRecord, Hosts
+from infra.contract.outputs import Hosts
 
 
 def deploy(config: DeploymentConfig) -> Deployment:
     """Return the hosts of the inventory that `config` names. Raises ConfigError for a wrong value in it."""
     if config.inventory is None:
         raise ConfigError("is missing", where="inventory", hint="name the file with the hosts")
-    hosts: list[dict[str, Any]] = [
-        host.model_dump(mode="json", exclude_unset=True) for host in read_hosts(str(config.inventory))
-    ]
-    return Deployment(hosts=pulumi.Output.from_input(hosts))
+    inventory = read_inventory(str(config.inventory))
+    hosts: list[dict[str, Any]] = [host.model_dump(mode="json", exclude_unset=True) for host in inventory.hosts]
+    return Deployment(hosts=pulumi.Output.from_input(hosts), gateway_host=inventory.gateway_host)
 
 
-def read_hosts(name: str) -> tuple[HostRecord, ...]:
+def read_inventory(name: str) -> Hosts:
     """Return the hosts in the inventory file `name`, with the paths of their keys made absolute."""
     path = full_path(Path(name))
     content = read_yaml(path, shown_as=name)
-    hosts = content.get("hosts") if isinstance(content, dict) else None
+    keys = content if isinstance(content, dict) else {}
     try:
-        inventory = Hosts.model_validate({"hosts": hosts})
+        inventory = Hosts.model_validate({key: keys.get(key) for key in Hosts.model_fields})
     except ValidationError as error:
         raise words(error, name, Hosts) from None
-    return tuple(host.at_home(path.parent) for host in inventory.hosts)
+    return inventory.model_copy(update={"hosts": tuple(host.at_home(path.parent) for host in inventory.hosts)})

@@ -9,13 +9,14 @@ from pydantic import Field
 
 from catalog.clouds import RENTED, CloudName
 from core.reading.frozen import Frozen
+from infra.config.models.gateway import GatewayConfig
 from infra.config.models.iam import IamSpec
 from infra.config.models.lifetime import LifetimeSpec
 from infra.config.models.machine import MachineSpec
 from infra.config.models.network import NetworkSpec
 from infra.config.models.proxy import ProxySpec
 from infra.config.models.storage import StorageSpec
-from serving.spec.models import GatewaySpec, ServingSpec
+from serving.spec.models import ServingSpec
 
 
 class DeploymentConfig(Frozen):
@@ -44,7 +45,7 @@ class DeploymentConfig(Frozen):
     lifetime: LifetimeSpec = Field(default=LifetimeSpec(), description="When machines are terminated or stopped.")
     tags: dict[str, str] = Field(default={}, description="Tags (aws) or labels (gcp) on every created resource.")
     serving: ServingSpec = Field(description="Engine, base model and adapters.")
-    gateway: GatewaySpec = Field(default=GatewaySpec(), description="TLS, keys and queue in front of the engine.")
+    gateway: GatewayConfig = Field(default=GatewayConfig(), description="TLS, keys and queue in front of the engine.")
 
     @property
     def ttl_hours(self) -> float | None:

@@ -27,6 +27,11 @@ CLOUDS_OF_KEY: dict[str, tuple[str, ...]] = {
     "machine.cpu_credits": ("aws",),
     "machine.identity_file": RENTED,
     "machine.placement_timeout_s": RENTED,
+    "gateway.machine": (),
+    "gateway.machine.type": RENTED,
+    "gateway.machine.memory_gib": ("local",),
+    "gateway.machine.disk_gib": ("local",),
+    "gateway.machine.cpus": ("local",),
     "network": MADE,
     "network.id": RENTED,
     "network.subnets": RENTED,
@@ -61,6 +66,7 @@ INSTEAD = {
     ("aws", "machine.cpus"): "leave it out, the machine type sets the processors",
     ("gcp", "machine.cpus"): "leave it out, the machine type sets the processors",
     ("existing", "network"): "write ssh_cidrs and client_cidrs on the hosts of the inventory",
+    ("existing", "gateway.machine"): "write gateway_host in the inventory",
     ("existing", "machine"): "leave it out, the inventory describes the hosts",
     ("gcp", "machine.spot_max_usd_per_hour"): "leave it out, GCP has no price cap",
     ("gcp", "storage.data_mib_per_s"): "write a larger data_gib: on GCP a larger disk is faster",
@@ -105,7 +111,8 @@ def _foreign_keys(cloud: str, keys: Iterable[str]) -> Iterator[Problem]:
         if clouds is None or cloud in clouds or any(key.startswith(f"{above}.") for above in refused):
             continue
         refused.append(key)
-        hint = INSTEAD.get((cloud, key), f"leave it out, it is for {' and '.join(clouds)} only")
+        others = f", it is for {' and '.join(clouds)} only" if clouds else ""
+        hint = INSTEAD.get((cloud, key), f"leave it out{others}")
         yield Problem(key, f"is not used with cloud {cloud}", hint)
 
 

@@ -1,7 +1,7 @@
 """Outputs of a stack as provisioning reads them."""
 
 from infra.contract.outputs import StackOutputs
-from tests.unit.provisioning.records import host_values, stack_values
+from tests.unit.provisioning.records import host, host_values, stack_values
 
 PLACEMENT = {
     "id": "0123abcd",
@@ -13,6 +13,11 @@ PLACEMENT = {
     "zone": "ap-northeast-2a",
     "zones": ("ap-northeast-2a",),
 }
+
+
+def test_other_hosts_connect_to_the_private_address_if_there_is_one() -> None:
+    assert host(address="203.0.113.7").peer_address == "203.0.113.7"
+    assert host(address="203.0.113.7", private_address="10.0.0.4").peer_address == "10.0.0.4"
 
 
 def test_reads_the_outputs_of_an_older_stack() -> None:

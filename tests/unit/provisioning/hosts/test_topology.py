@@ -1,4 +1,4 @@
-"""Which roles each host has: all of them, or one end of a tunnel."""
+"""Which roles each host has: all of them, a part behind a gateway host, or one end of a tunnel."""
 
 from collections.abc import Mapping, Set
 from typing import Any
@@ -12,21 +12,28 @@ SERVER = {"base", "engine", "gateway"}
 ENGINE_END = {"base", "engine", "tunnel client"}
 GATEWAY_END = {"base", "gateway", "tunnel server"}
 
-CASES: Mapping[str, tuple[dict[str, Any] | None, dict[str, Set[str]]]] = {
-    "one host": (None, {"a": SERVER}),
-    "two hosts that serve the same": (None, {"a": SERVER, "b": SERVER}),
-    "an engine behind NAT": ({"engine": "a", "gateway": "b"}, {"a": ENGINE_END, "b": GATEWAY_END}),
-    "the gateway listed first": ({"engine": "b", "gateway": "a"}, {"a": GATEWAY_END, "b": ENGINE_END}),
+BEHIND_DOOR = {"base", "engine", "door"}
+GATEWAY_ALONE = {"base", "gateway"}
+
+CASES: Mapping[str, tuple[dict[str, Any], dict[str, Set[str]]]] = {
+    "one host": ({}, {"a": SERVER}),
+    "two hosts that serve the same": ({}, {"a": SERVER, "b": SERVER}),
+    "a gateway host in front of two": (
+        {"gateway_host": "b"},
+        {"a": BEHIND_DOOR, "b": GATEWAY_ALONE, "c": BEHIND_DOOR},
+    ),
+    "an engine behind NAT": ({"tunnel": {"engine": "a", "gateway": "b"}}, {"a": ENGINE_END, "b": GATEWAY_END}),
+    "the gateway listed first": ({"tunnel": {"engine": "b", "gateway": "a"}}, {"a": GATEWAY_END, "b": ENGINE_END}),
     "the gateway at another address": (
-        {"engine": "a", "gateway": "b", "address": "198.51.100.9", "port": 2222},
+        {"tunnel": {"engine": "a", "gateway": "b", "address": "198.51.100.9", "port": 2222}},
         {"a": ENGINE_END, "b": GATEWAY_END},
     ),
 }
 
 
-@pytest.mark.parametrize(("tunnel", "roles"), CASES.values(), ids=CASES)
-def test_roles_of_each_host(tunnel: dict[str, Any] | None, roles: dict[str, Set[str]]) -> None:
-    outputs = stack(*map(host_values, roles), tunnel=tunnel)
+@pytest.mark.parametrize(("keys", "roles"), CASES.values(), ids=CASES)
+def test_roles_of_each_host(keys: dict[str, Any], roles: dict[str, Set[str]]) -> None:
+    outputs = stack(*map(host_values, roles), **keys)
     topology = Topology(outputs)
     assert {host.name: topology.roles_of(host) for host in outputs.hosts} == roles
     for role in HostRole:

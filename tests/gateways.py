@@ -9,7 +9,7 @@ import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,11 +20,14 @@ from provisioning.access.certificates import CA_CERTIFICATE, server_certificate
 from provisioning.access.credentials import Credentials
 from provisioning.converge.resources import Secret
 from provisioning.roles.gateway.gateway import Places, haproxy_config, keys_map
+from provisioning.roles.gateway.pools import Pool, loopback_pool
 from serving.spec.models import GatewaySpec, ServingSpec
 from tests.doubles.engine import ENGINE_KEY, EngineDouble
 from tests.slowness import patient
 
 ADDRESS = "127.0.0.1"
+POOL = "main"
+ENGINE_HOST = "gpu-1"
 CLIENT = "default"
 CLIENT_KEY = "sk-test-0123456789abcdefghijklmnopqrstuvwxyz"
 SECOND_CLIENT = "second"
@@ -163,13 +166,13 @@ class RunningGateway:
         assert found
         return found.group(1)
 
-    def waiting(self) -> int:
+    def waiting(self, pool: str = POOL) -> int:
         """Return how many requests wait for a place."""
-        return self._backend_column("qcur")
+        return next(int(row["qcur"] or 0) for row in self._stat(pool) if row["svname"] == "BACKEND")
 
-    def engine_is(self, state: str) -> bool:
-        """Return whether HAProxy's state of the engine is `state`, UP or DOWN."""
-        rows = [row for row in self._stat() if row["svname"] == "engine"]
+    def engine_is(self, state: str, server: str = ENGINE_HOST, pool: str = POOL) -> bool:
+        """Return whether HAProxy's state of the engine on the host `server` is `state`, UP or DOWN."""
+        rows = [row for row in self._stat(pool) if row["svname"] == server]
         return rows[0]["status"].startswith(state)
 
     def reload(self) -> None:
@@ -198,13 +201,10 @@ class RunningGateway:
         except (OSError, AssertionError):
             return None
 
-    def _backend_column(self, name: str) -> int:
-        return next(int(row[name] or 0) for row in self._stat() if row["svname"] == "BACKEND")
-
-    def _stat(self) -> list[dict[str, str]]:
+    def _stat(self, pool: str) -> list[dict[str, str]]:
         lines = self.admin("show stat").removeprefix("# ").strip().splitlines()
         names = lines[0].split(",")
-        return [dict(zip(names, line.split(","), strict=False)) for line in lines[1:] if line.startswith("engine,")]
+        return [dict(zip(names, line.split(","), strict=False)) for line in lines[1:] if line.startswith(f"{pool},")]
 
 
 @contextmanager
@@ -215,7 +215,24 @@ def running_gateway(
 
     `spec` has unchecked fields of GatewaySpec: tests use shorter times than users may write.
     """
-    gateway = GatewaySpec(port=free_port(), clients=(CLIENT, SECOND_CLIENT)).model_copy(update=spec)
+    gateway = gateway_spec(**spec)
+    serving = serving or vllm_serving(engine if isinstance(engine, int) else engine.port)
+    with gateway_before(
+        folder, [loopback_pool(POOL, ENGINE_HOST, serving, gateway)], gateway, address=address
+    ) as running:
+        yield running
+
+
+def gateway_spec(**spec: Any) -> GatewaySpec:
+    """Return the spec of a gateway on a free port, with unchecked fields `spec`."""
+    return GatewaySpec(port=free_port(), clients=(CLIENT, SECOND_CLIENT)).model_copy(update=spec)
+
+
+@contextmanager
+def gateway_before(
+    folder: Path, pools: Sequence[Pool], gateway: GatewaySpec, *, address: str = ADDRESS
+) -> Iterator[RunningGateway]:
+    """Run HAProxy in front of `pools`."""
     places = Places(
         config=f"{folder}/haproxy.cfg",
         certificate=f"{folder}/server.pem",
@@ -225,12 +242,11 @@ def running_gateway(
         metrics_address=f"{ADDRESS}:{free_port()}",
         user="",
     )
-    serving = serving or vllm_serving(engine if isinstance(engine, int) else engine.port)
     pem = server_certificate(folder / "kept.pem", folder / "ca", (ADDRESS,), 2, datetime.now(UTC))
     credentials = sample_credentials(pem)
     Path(places.certificate).write_text(pem)
     Path(places.keys).write_text(keys_map(credentials))
-    Path(places.config).write_text(haproxy_config(serving, gateway, places))
+    Path(places.config).write_text(haproxy_config(pools, gateway, places))
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [haproxy(), "-W", "-S", f"{folder}/{MASTER_SOCKET}", "-f", places.config],

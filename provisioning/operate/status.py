@@ -18,12 +18,12 @@ from provisioning.operate.expected_hours import by_the_hours
 from provisioning.operate.host_report import read_report
 from provisioning.operate.host_status import HostStatus, unseen
 from provisioning.operate.status_screen import screen
+from provisioning.roles.gateway.pools import engine_host
 from provisioning.roles.host.layout import (
     ENGINE_ENV,
     ENGINE_UNIT,
     FIREWALL_RULES,
     FIREWALL_TABLE,
-    GATEWAY_BACKEND,
     GUARD_RULES,
     GUARD_TABLE,
     HAPROXY_ADMIN_SOCKET,
@@ -125,7 +125,7 @@ def ask(
     `firewalls`: also find other firewalls that close the gateway's port. Callers that poll a starting host do not need
     that.
     """
-    engine_unit = ENGINE_UNIT[outputs.serving.engine]
+    engine_unit, engine = ENGINE_UNIT[outputs.serving.engine], engine_host(outputs, host)
     question = {
         "units": units_with_status(outputs.serving.engine),
         "engine": outputs.serving.engine,
@@ -135,7 +135,7 @@ def ask(
         "release_note": f"{RELEASE_NOTES}/{engine_unit}.json",
         "gateway_port": outputs.gateway.port,
         "gateway_socket": HAPROXY_ADMIN_SOCKET,
-        "gateway_server": f"{GATEWAY_BACKEND}/{GATEWAY_BACKEND}",
+        "gateway_server": f"{engine.pool}/{engine.name}",
         "data_dir": host.data_dir,
         "nft_rules": NFT_RULES,
         "tables": [[FIREWALL_RULES, FIREWALL_TABLE], [GUARD_RULES, GUARD_TABLE]],

@@ -11,6 +11,7 @@ from provisioning.converge.resources import Resource
 from provisioning.hosts.topology import HostRole
 from provisioning.roles.engine.role import engine
 from provisioning.roles.gateway.gateway import gateway
+from provisioning.roles.gateway.pools import pools_of
 from provisioning.roles.gateway.tunnel import tunnel
 from provisioning.roles.host.base import base
 from provisioning.roles.inputs import RoleInputs
@@ -46,7 +47,7 @@ def _tunnel(host: HostRecord, inputs: RoleInputs) -> list[Resource]:
 
 def _gateway(host: HostRecord, inputs: RoleInputs) -> list[Resource]:
     reserved = reserved_mib(host.memory_gib, gpu=host.gpu is not None)
-    return gateway(inputs.outputs.serving, inputs.outputs.gateway, inputs.credentials[host.name], reserved)
+    return gateway(pools_of(inputs.outputs, host), inputs.outputs.gateway, inputs.credentials[host.name], reserved)
 
 
 REGISTRY: Mapping[str, Role] = {

@@ -7,7 +7,7 @@ from typing import Any
 
 from infra.contract.outputs import HostRecord, StackOutputs
 from provisioning.converge.resources import Resource
-from provisioning.roles.host.layout import GATEWAY_BACKEND, HAPROXY_ADMIN_SOCKET
+from provisioning.roles.host.layout import HAPROXY_ADMIN_SOCKET
 from tests.machine.converge_host import remote
 
 TINY = {"kind": "tiny", "name": "llama"}
@@ -46,7 +46,7 @@ with socket.socket(socket.AF_UNIX) as connection:
     connection.sendall(b"show stat\\n")
     rows = [line.rstrip().split(",") for line in connection.makefile()]
 status = rows[0].index("status")
-print(*(row[status] for row in rows if row[:2] == ["{GATEWAY_BACKEND}", "{GATEWAY_BACKEND}"]))
+print(*(row[status] for row in rows if row[0] == "main" and row[1] != "BACKEND"))
 """
 
 FUNCTIONS = """

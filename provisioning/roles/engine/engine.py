@@ -16,7 +16,6 @@ from provisioning.roles.host import guard
 from provisioning.roles.host.layout import (
     DEVICES_UNIT,
     ENGINE_UNIT,
-    GATEWAY_BACKEND,
     HAPROXY_ADMIN_SOCKET,
     LIB_DIR,
     SERVICE_USER,
@@ -104,7 +103,7 @@ def unit_text(host: HostRecord, serving: ServingSpec, program: Program) -> str:
         ready=ready_command(serving, serving.ready_timeout_s),
         drain_engine=DRAIN_ENGINE,
         admin_socket=HAPROXY_ADMIN_SOCKET,
-        gateway_backend=GATEWAY_BACKEND,
+        gateway_server=f"{host.pool}/{host.name}",
         ready_timeout_s=serving.ready_timeout_s,
         drain_s=serving.drain_s,
         start_limit_interval_s=START_LIMIT_INTERVAL_S,

@@ -6,8 +6,6 @@ haproxy.cfg.j2 decides when each answer is given.
 import json
 from dataclasses import dataclass
 
-from provisioning.roles.host.layout import GATEWAY_BACKEND
-
 RETRY_AFTER_S = 10
 """Seconds in Retry-After. That is time for a few answers if the queue is full, and for some checks of an engine that is
 down."""
@@ -105,15 +103,17 @@ LATER_ERRORS = (Answer(status=422, message="The gateway cannot process this requ
 """The same for statuses that later releases know and HAProxy 2.4 rejects."""
 
 
-def waited_or_down() -> str:
+def waited_or_down(is_up: str) -> str:
     """Return the arguments of `http-error` for HAProxy's 503, which has two causes.
+
+    `is_up`: HAProxy's expression for an engine that is up.
 
     If the cause is a full queue, haproxy.cfg.j2 changes the status to 429 (`http-after-response set-status`).
     """
     waited, down = ANSWERS["waited_too_long"], ANSWERS["engine_down"]
 
     def either(one: str, other: str) -> str:
-        return f'%[srv_is_up({GATEWAY_BACKEND}/{GATEWAY_BACKEND}),iif("{one}","{other}")]'
+        return f'%[{is_up},iif("{one}","{other}")]'
 
     chosen = Answer(status=down.status, message="MESSAGE", kind="KIND", code="CODE", headers=down.headers).body
     body = (

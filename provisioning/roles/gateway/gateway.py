@@ -3,8 +3,9 @@
 Does not make certificates or keys (provisioning/access/credentials.py) or open the firewall (base role).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from core.errors import ConfigError
 from provisioning.access.credentials import Credentials
@@ -12,11 +13,11 @@ from provisioning.converge.resources import Command, Directory, File, GeneratedS
 from provisioning.programs import program
 from provisioning.roles.engine.engine import HEALTH_PATH as ENGINE_HEALTH_PATH
 from provisioning.roles.gateway.answers import ANSWERS, LATER_ERRORS, OWN_ERRORS, waited_or_down
+from provisioning.roles.gateway.pools import LOOPBACK, Pool
 from provisioning.roles.host.layout import (
     CONFIG_DIR,
     ENGINE_ENV,
     ENGINE_ENV_TEMPLATE,
-    GATEWAY_BACKEND,
     GATEWAY_RUNTIME_DIRECTORY,
     GATEWAY_UNIT,
     GATEWAY_USER,
@@ -25,7 +26,7 @@ from provisioning.roles.host.layout import (
 )
 from provisioning.templates.render import render
 from serving.spec.gateway_size import CPU_HOST_MIB, HEADER_BYTES, OLD_PROCESSES, gateway_size, too_large
-from serving.spec.models import GatewaySpec, ServingSpec
+from serving.spec.models import GatewaySpec
 from serving.spec.rules import METRICS_PORT
 
 GATEWAY_DIR = f"{CONFIG_DIR}/gateway"
@@ -143,22 +144,22 @@ class Limits:
 
 
 def gateway(
-    serving: ServingSpec, gateway: GatewaySpec, credentials: Credentials, reserved: int = CPU_HOST_MIB
+    pools: Sequence[Pool], gateway: GatewaySpec, credentials: Credentials, reserved: int = CPU_HOST_MIB
 ) -> list[Resource]:
-    """Return the resources of a gateway that may use `reserved` MiB, in working order.
+    """Return the resources of a gateway in front of `pools` that may use `reserved` MiB, in working order.
 
     Raises ConfigError if `gateway` asks for more than that memory holds.
     """
     _check_memory(gateway, reserved)
     places = Places()
     # The engine's role returns the same resource; each role also works without the other.
-    engine_key = [GeneratedSecret(path=ENGINE_ENV, template=ENGINE_ENV_TEMPLATE)] if serving.engine == "vllm" else []
+    engine_key = [GeneratedSecret(path=ENGINE_ENV, template=ENGINE_ENV_TEMPLATE)] if _has_vllm(pools) else []
     restart_on = (f"file:{DROP_IN}", *(key.id for key in engine_key))
     reload_on = tuple(f"file:{path}" for path in (places.certificate, places.keys, places.config))
     port_check = (CHECK_PORT, str(gateway.port), GATEWAY_UNIT)
     return [
         # Before the package, so that its first start uses this configuration or fails.
-        File(path=DROP_IN, content=_drop_in(serving, places, reserved)),
+        File(path=DROP_IN, content=_drop_in(pools, places, reserved)),
         *engine_key,
         Packages(name="gateway", present=("haproxy", "iproute2"), after=(f"file:{DROP_IN}",)),
         # Before the configuration, so that a port in use leaves the old configuration in place.
@@ -174,7 +175,7 @@ def gateway(
         File(path=places.keys, content=keys_map(credentials), mode=0o600, after=(f"directory:{GATEWAY_DIR}",)),
         File(
             path=places.config,
-            content=haproxy_config(serving, gateway, places, reserved),
+            content=haproxy_config(pools, gateway, places, reserved),
             mode=0o640,  # it holds no secret; a plan shows no diff of a file that only its owner may read
             check=("haproxy", "-c", "-q", "-f", "{path}"),
             after=("command:gateway-port", f"file:{places.certificate}", f"file:{places.keys}"),
@@ -188,7 +189,7 @@ def gateway(
     ]
 
 
-def haproxy_config(serving: ServingSpec, gateway: GatewaySpec, places: Places, reserved: int = CPU_HOST_MIB) -> str:
+def haproxy_config(pools: Sequence[Pool], gateway: GatewaySpec, places: Places, reserved: int = CPU_HOST_MIB) -> str:
     """Return haproxy.cfg. HAProxy reads the engine's key from its environment."""
     return render(
         "haproxy.cfg.j2",
@@ -198,13 +199,9 @@ def haproxy_config(serving: ServingSpec, gateway: GatewaySpec, places: Places, r
         answers=ANSWERS,
         own_errors=OWN_ERRORS,
         later_errors=LATER_ERRORS,
-        waited_or_down=waited_or_down(),
-        paths=passed_paths(serving),
+        pools=[_pool_values(pool) for pool in pools],
+        paths=passed_paths(pools),
         health_path=HEALTH_PATH,
-        engine_health_path=ENGINE_HEALTH_PATH[serving.engine],
-        engine_address=f"127.0.0.1:{serving.port}",
-        engine_key="${VLLM_API_KEY}" if serving.engine == "vllm" else "",
-        backend=GATEWAY_BACKEND,
         passed_headers=PASSED_HEADERS,
         text_headers=TEXT_HEADERS,
         log_format="{" + ",".join(f'"{name}":{value}' for name, value in LOG_FIELDS.items()) + "}",
@@ -213,14 +210,39 @@ def haproxy_config(serving: ServingSpec, gateway: GatewaySpec, places: Places, r
     )
 
 
-def passed_paths(serving: ServingSpec) -> Paths:
-    """Return the exact paths that reach the engine. A pattern would also let new paths of a later release through."""
+def _pool_values(pool: Pool) -> dict[str, Any]:
+    """Return what the template needs of a pool."""
+    serving = pool.serving
+    # In the old process after a reload nbsrv is 0, though servers are up.
+    is_up = f"srv_is_up({pool.name}/{pool.servers[0].name})" if len(pool.servers) == 1 else f"nbsrv({pool.name})"
+    return {
+        "name": pool.name,
+        "servers": pool.servers,
+        "places": pool.places,
+        "engine_host": f"{LOOPBACK}:{serving.port}",
+        "engine_key": "${VLLM_API_KEY}" if serving.engine == "vllm" else "",
+        "health_path": ENGINE_HEALTH_PATH[serving.engine],
+        "waited_or_down": waited_or_down(is_up),
+        "is_up": is_up,
+    }
+
+
+def passed_paths(pools: Sequence[Pool]) -> Paths:
+    """Return the exact paths that reach an engine. A pattern would also let new paths of a later release through."""
     passed = [OPENAI_PATHS]
-    if serving.engine == "ollama":
+    for serving in (pool.serving for pool in pools if pool.serving.engine == "ollama"):
         names = dict.fromkeys(each for name in serving.served_names for each in (name, name.removesuffix(":latest")))
         passed += [OLLAMA_OPENAI_PATHS, {"GET": tuple(f"/v1/models/{name}" for name in names)}]
         passed += [OLLAMA_PATHS] if serving.ollama.native_api else []
-    return {method: tuple(path for paths in passed for path in paths.get(method, ())) for method in OPENAI_PATHS}
+    return {
+        method: tuple(dict.fromkeys(path for paths in passed for path in paths.get(method, ())))
+        for method in OPENAI_PATHS
+    }
+
+
+def _has_vllm(pools: Sequence[Pool]) -> bool:
+    """Return whether an engine is vLLM: only vLLM has a key."""
+    return any(pool.serving.engine == "vllm" for pool in pools)
 
 
 def keys_map(credentials: Credentials) -> str:
@@ -235,13 +257,13 @@ def _check_memory(gateway: GatewaySpec, reserved: int) -> None:
         raise ConfigError(problem.what, where=problem.key, hint=problem.hint)
 
 
-def _drop_in(serving: ServingSpec, places: Places, reserved: int) -> str:
+def _drop_in(pools: Sequence[Pool], places: Places, reserved: int) -> str:
     """Return what the distribution's unit lacks: configuration path, engine key, drain, sandbox."""
     return render(
         "haproxy-drop-in.conf.j2",
         config=places.config,
-        engine_env=ENGINE_ENV if serving.engine == "vllm" else "",
-        drain_s=serving.drain_s,
+        engine_env=ENGINE_ENV if _has_vllm(pools) else "",
+        drain_s=max(pool.serving.drain_s for pool in pools),
         memory_max_mib=reserved,
         runtime_directory=GATEWAY_RUNTIME_DIRECTORY,
     )

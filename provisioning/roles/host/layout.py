@@ -19,9 +19,6 @@ write there."""
 
 HAPROXY_ADMIN_SOCKET = f"/run/{GATEWAY_RUNTIME_DIRECTORY}/admin.sock"
 
-GATEWAY_BACKEND = "engine"
-"""HAProxy's backend, and the name of the one server in it."""
-
 ENGINE_UNIT = {"vllm": "vllm.service", "ollama": "ollama.service"}
 
 DEVICES_UNIT = "llm-gpu-devices.service"

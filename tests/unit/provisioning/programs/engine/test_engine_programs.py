@@ -147,7 +147,7 @@ def tell(path: Path, answer: bytes) -> tuple[int, str, str]:
         thread = Thread(target=serve)
         thread.start()
         done = subprocess.run(
-            [sys.executable, drain_engine.__file__, str(path), "engine/engine", "drain"],
+            [sys.executable, drain_engine.__file__, str(path), "main/gpu-1", "drain"],
             capture_output=True,
             text=True,
             timeout=patient(60),
@@ -158,7 +158,7 @@ def tell(path: Path, answer: bytes) -> tuple[int, str, str]:
 
 
 def test_the_gateway_gets_the_drain_command(tmp_path: Path) -> None:
-    assert tell(tmp_path / "admin.sock", b"\n") == (0, "", "set server engine/engine state drain\n")
+    assert tell(tmp_path / "admin.sock", b"\n") == (0, "", "set server main/gpu-1 state drain\n")
 
 
 def test_a_refusal_of_the_gateway_is_reported(tmp_path: Path) -> None:
@@ -167,27 +167,27 @@ def test_a_refusal_of_the_gateway_is_reported(tmp_path: Path) -> None:
 
 
 def test_a_missing_gateway_is_not_an_error(tmp_path: Path) -> None:
-    assert drain_engine.main(str(tmp_path / "admin.sock"), "engine/engine", "drain") == 0
+    assert drain_engine.main(str(tmp_path / "admin.sock"), "main/gpu-1", "drain") == 0
 
 
 def test_a_stop_waits_until_no_request_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ollama breaks running answers off when it gets the stop signal."""
-    said = iter(("", *(f"# pxname,svname,scur\nengine,engine,{count}\nengine,BACKEND,7\n" for count in (2, 1, 0))))
+    said = iter(("", *(f"# pxname,svname,scur\nmain,gpu-1,{count}\nmain,BACKEND,7\n" for count in (2, 1, 0))))
     pauses: list[float] = []
     monkeypatch.setattr(drain_engine, "ask", lambda _path, _command: next(said).strip())
     monkeypatch.setattr("time.sleep", pauses.append)
-    assert drain_engine.main(str(tmp_path), "engine/engine", "drain", "60") == 0
+    assert drain_engine.main(str(tmp_path), "main/gpu-1", "drain", "60") == 0
     assert len(pauses) == 2
     assert next(said, "all was read") == "all was read"
 
 
 def test_a_stop_waits_no_longer_than_its_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = {"set server engine/engine state drain": "", "show stat": "# pxname,svname,scur\nengine,engine,1"}
+    answers = {"set server main/gpu-1 state drain": "", "show stat": "# pxname,svname,scur\nmain,gpu-1,1"}
     seconds = iter((0.0, 10.0, 59.0, 61.0))
     monkeypatch.setattr(drain_engine, "ask", lambda _path, command: answers[command])
     monkeypatch.setattr("time.sleep", lambda _: None)
     monkeypatch.setattr("time.monotonic", lambda: next(seconds))
-    assert drain_engine.main(str(tmp_path), "engine/engine", "drain", "60") == 0
+    assert drain_engine.main(str(tmp_path), "main/gpu-1", "drain", "60") == 0
 
 
 def test_a_key_file_of_a_previous_engine_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,27 +25,33 @@ from provisioning.roles.gateway.gateway import (
     haproxy_config,
     keys_map,
 )
+from provisioning.roles.gateway.pools import Pool, loopback_pool
 from provisioning.roles.host.layout import ENGINE_ENV, GATEWAY_UNIT
 from serving.spec.models import GatewaySpec, ServingSpec
-from tests.gateways import CLIENT_KEY, haproxy, ollama_serving, sample_credentials, vllm_serving
+from tests.gateways import CLIENT_KEY, ENGINE_HOST, POOL, haproxy, ollama_serving, sample_credentials, vllm_serving
 
 VLLM = vllm_serving(8000)
 
 
+def pools(serving: ServingSpec) -> list[Pool]:
+    """Return the pools of a gateway on the engine's host."""
+    return [loopback_pool(POOL, ENGINE_HOST, serving, GatewaySpec())]
+
+
 def resource(kind: type, key: str, serving: ServingSpec = VLLM, spec: GatewaySpec = GatewaySpec()) -> Any:  # noqa: B008  # frozen
     """Return the one resource of `kind` called `key`."""
-    desired = gateway(serving, spec, sample_credentials())
+    desired = gateway(pools(serving), spec, sample_credentials())
     (found,) = [wanted for wanted in desired if isinstance(wanted, kind) and wanted.id.partition(":")[2] == key]
     return found
 
 
 def test_dependencies_come_first() -> None:
     """The bundle refuses a resource that depends on a later one."""
-    payload_of(gateway(VLLM, GatewaySpec(), sample_credentials()), dry_run=False)
+    payload_of(gateway(pools(VLLM), GatewaySpec(), sample_credentials()), dry_run=False)
 
 
 def test_the_package_first_starts_with_our_configuration_or_not_at_all() -> None:
-    desired = gateway(VLLM, GatewaySpec(), sample_credentials())
+    desired = gateway(pools(VLLM), GatewaySpec(), sample_credentials())
     ids = [wanted.id for wanted in desired]
     assert ids.index(f"file:{DROP_IN}") < ids.index("packages:gateway")
     assert f"ConditionPathExists={Places().config}" in resource(File, DROP_IN).content
@@ -82,7 +88,7 @@ def test_a_plan_shows_what_changes_in_the_configuration() -> None:
 def test_host_gets_hashes_and_never_a_key() -> None:
     text = keys_map(sample_credentials())
     assert f"{hashlib.sha256(CLIENT_KEY.encode()).hexdigest()} default\n" in text
-    everything = repr([vars(wanted) for wanted in gateway(VLLM, GatewaySpec(), sample_credentials())])
+    everything = repr([vars(wanted) for wanted in gateway(pools(VLLM), GatewaySpec(), sample_credentials())])
     assert CLIENT_KEY not in everything
 
 
@@ -90,13 +96,13 @@ def test_engine_without_a_key_needs_no_environment_file() -> None:
     drop_in = resource(File, DROP_IN, ollama_serving(native_api=False)).content
     assert ENGINE_ENV not in drop_in
     assert ENGINE_ENV in resource(File, DROP_IN).content
-    config = haproxy_config(ollama_serving(native_api=False), GatewaySpec(), Places())
+    config = haproxy_config(pools(ollama_serving(native_api=False)), GatewaySpec(), Places())
     assert "VLLM_API_KEY" not in config
 
 
 def test_ollamas_own_paths_pass_only_if_configured() -> None:
     def paths(serving: ServingSpec) -> str:
-        config = haproxy_config(serving, GatewaySpec(), Places())
+        config = haproxy_config(pools(serving), GatewaySpec(), Places())
         return "\n".join(line for line in config.splitlines() if "acl get_path" in line or "acl post_path" in line)
 
     openai = [path for found in OPENAI_PATHS.values() for path in found]
@@ -142,7 +148,7 @@ def test_haproxy_accepts_the_configuration_without_a_warning(
     Path(places.certificate).write_text(certificate)
     Path(places.keys).write_text(keys_map(sample_credentials()))
     config = tmp_path / "haproxy.cfg"
-    config.write_text(haproxy_config(serving, GatewaySpec.model_validate(spec), places))
+    config.write_text(haproxy_config(pools(serving), GatewaySpec.model_validate(spec), places))
     done = subprocess.run([haproxy(), "-c", "-f", config], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "WARNING" not in done.stdout + done.stderr
@@ -167,12 +173,12 @@ def test_limits_grow_with_the_queue() -> None:
 
 def test_haproxys_memory_is_limited_and_not_exceeded() -> None:
     """HAProxy kept 4 GB after a flood, and three starts of the engine failed for lack of memory."""
-    desired = gateway(VLLM, GatewaySpec(max_queue=1000), sample_credentials(), 2048)
+    desired = gateway(pools(VLLM), GatewaySpec(max_queue=1000), sample_credentials(), 2048)
     (drop_in,) = [wanted for wanted in desired if isinstance(wanted, File) and wanted.path == DROP_IN]
     assert "\nMemoryMax=2048M\n" in str(drop_in.content)
     assert "\nMemoryMax=512M\n" in resource(File, DROP_IN).content
     with pytest.raises(ConfigError, match=r"1000 waiting .* the host reserves 512 MiB"):
-        gateway(VLLM, GatewaySpec(max_queue=1000), sample_credentials(), 512)
+        gateway(pools(VLLM), GatewaySpec(max_queue=1000), sample_credentials(), 512)
 
 
 def test_every_error_from_haproxy_has_openais_format() -> None:

@@ -82,6 +82,6 @@ def test_engines_state_is_logged_in_words_and_never_as_an_emergency(
     gateway = new_gateway()
     engine.stop_listening()
     wait_for(lambda: gateway.engine_is("DOWN"), "HAProxy notices")
-    wait_for(lambda: "backend engine has no server available" in gateway.log(), "the line")
-    assert "<3>backend engine has no server available" in gateway.log()
+    wait_for(lambda: "backend main has no server available" in gateway.log(), "the line")
+    assert "<3>backend main has no server available" in gateway.log()
     assert "<0>" not in gateway.log()

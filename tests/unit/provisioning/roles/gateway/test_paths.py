@@ -378,5 +378,5 @@ def test_metrics_are_on_loopback_only_and_apart_from_the_gateway(gateway: Runnin
     import urllib.request
 
     with urllib.request.urlopen(f"http://{gateway.places.metrics_address}/metrics") as answer:
-        assert b'haproxy_backend_http_responses_total{proxy="engine"' in answer.read()
+        assert b'haproxy_backend_http_responses_total{proxy="main"' in answer.read()
     assert gateway.places.__class__().metrics_address.startswith("127.0.0.1:")

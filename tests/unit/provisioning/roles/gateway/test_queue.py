@@ -181,9 +181,9 @@ def test_503_of_the_engine_itself_is_passed_unchanged(new_gateway: NewGateway, e
 def test_engine_drained_by_hand_gets_503(new_gateway: NewGateway) -> None:
     """The engine's unit drains through the admin socket before it stops."""
     gateway = new_gateway()
-    gateway.admin("set server engine/engine state drain")
+    gateway.admin("set server main/gpu-1 state drain")
     assert ask(gateway).code == "engine_unavailable"
-    gateway.admin("set server engine/engine state ready")
+    gateway.admin("set server main/gpu-1 state ready")
     assert ask(gateway).status == 200
 
 
@@ -192,7 +192,7 @@ def test_waiting_requests_get_503_if_the_engine_stops(
 ) -> None:
     gateway = new_gateway(max_concurrency=1, max_queue=2, queue_timeout_s=2)
     _, waiting = fill(people, gateway, engine, running=1, waiting=1)
-    gateway.admin("disable server engine/engine")
+    gateway.admin("disable server main/gpu-1")
     assert waiting.result().code == "engine_unavailable"
 
 

@@ -19,8 +19,9 @@ from typing import Any
 from provisioning.access.certificates import CA_CERTIFICATE, server_certificate
 from provisioning.access.credentials import Credentials
 from provisioning.converge.resources import Secret
-from provisioning.roles.gateway.gateway import Places, haproxy_config, keys_map
+from provisioning.roles.gateway.gateway import haproxy_config, keys_map
 from provisioning.roles.gateway.pools import Pool, loopback_pool
+from provisioning.roles.gateway.process import Places
 from serving.spec.models import GatewaySpec, ServingSpec
 from tests.doubles.engine import ENGINE_KEY, EngineDouble
 from tests.slowness import patient

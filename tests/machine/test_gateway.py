@@ -14,7 +14,7 @@ from infra.contract.outputs import HostRecord, StackOutputs
 from provisioning.access.credentials import client_keys, rotate_client_key
 from provisioning.apply.desired_state import desired_state
 from provisioning.converge.resources import File, Resource, Unit
-from provisioning.roles.gateway.gateway import GATEWAY_DIR
+from provisioning.roles.gateway.process import GATEWAY_DIR
 from provisioning.roles.host.layout import ENGINE_ENV, GATEWAY_UNIT, HAPROXY_ADMIN_SOCKET
 from serving.client import Client, StreamedAnswer
 from serving.endpoint import Endpoint

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from provisioning.roles.gateway.gateway import Limits
+from provisioning.roles.gateway.process import Limits
 from serving.spec.gateway_size import CPU_HOST_MIB, MIB, gateway_size, reserved_mib
 from serving.spec.models import GatewaySpec
 from tests.doubles.engine import TOKENS, EngineDouble, running_engine

@@ -15,17 +15,15 @@ from provisioning.converge.payload import payload_of
 from provisioning.converge.resources import File, Packages, Secret, Unit
 from provisioning.roles.gateway.answers import ANSWERS, LATER_ERRORS, OWN_ERRORS, Answer
 from provisioning.roles.gateway.gateway import (
-    DROP_IN,
     OLLAMA_OPENAI_PATHS,
     OLLAMA_PATHS,
     OPENAI_PATHS,
-    Limits,
-    Places,
     gateway,
     haproxy_config,
     keys_map,
 )
 from provisioning.roles.gateway.pools import Pool, loopback_pool
+from provisioning.roles.gateway.process import DROP_IN, Limits, Places
 from provisioning.roles.host.layout import ENGINE_ENV, GATEWAY_UNIT
 from serving.spec.models import GatewaySpec, ServingSpec
 from tests.gateways import CLIENT_KEY, ENGINE_HOST, POOL, haproxy, ollama_serving, sample_credentials, vllm_serving

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from provisioning.roles.gateway.gateway import Limits
+from provisioning.roles.gateway.process import Limits
 from serving.spec.models import GatewaySpec
 from tests.doubles.engine import EngineDouble
 from tests.gateways import ADDRESS, CLIENT_KEY, Reply, RunningGateway, read_reply

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from core.errors import CheckError
-from serving.client import ApiError, Client, error_code, tls_context
 from serving.endpoint import Endpoint
+from serving.timed_client import ApiError, Client, error_code, tls_context
 
 PROMPTS = (
     "Write one sentence about a contract.",

@@ -125,8 +125,8 @@ def _nobody_looked(_: str) -> str:
 
 def run_checks(endpoint: "Endpoint", url: str) -> list[CheckResult]:
     """Return the result of each check of `url`. With several hosts, the names contain the URL."""
-    from serving.client import Client
     from serving.smoke.checks import Target, checks
+    from serving.timed_client import Client
 
     suffix = f"@{url.removeprefix('https://')}" if endpoint.other_urls else ""
     with Client(url, key=endpoint.api_key(), ca=endpoint.ca) as client:
@@ -173,7 +173,7 @@ def wait_until_ready(
 
 def _state(url: str, ca: Path | None) -> str | None:
     """Return why `url` is not ready, or None. A check reports a certificate that is not trusted."""
-    from serving.client import Client
+    from serving.timed_client import Client
 
     try:
         with Client(url, key=None, ca=ca, timeout_s=CONNECT_S) as client:

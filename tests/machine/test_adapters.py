@@ -13,9 +13,9 @@ from provisioning.apply.desired_state import desired_state
 from provisioning.hosts.inventory import load
 from provisioning.hosts.target import Target
 from provisioning.roles import ROLES
-from serving.client import Client
 from serving.endpoint import Endpoint
 from serving.smoke.run import smoke
+from serving.timed_client import Client
 from tests.adapter_manifests import listed, write_manifest
 from tests.machine.converge_host import bring, poll, remote
 from tests.machine.fab import Fab, Said

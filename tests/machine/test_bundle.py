@@ -20,8 +20,8 @@ from provisioning.offline.releases import RELEASES
 from provisioning.roles import ROLES
 from provisioning.roles.host.nvidia import METRICS_PORT
 from provisioning.roles.host.nvidia_driver import Repository, Setup
-from serving.client import Client
 from serving.endpoint import Endpoint
+from serving.timed_client import Client
 from tests.conftest import FAILED
 from tests.doubles.ollama_registry import running_registry
 from tests.machine.converge_host import poll

@@ -16,10 +16,10 @@ from provisioning.apply.desired_state import desired_state
 from provisioning.converge.resources import File, Resource, Unit
 from provisioning.roles.gateway.process import GATEWAY_DIR
 from provisioning.roles.host.layout import ENGINE_ENV, GATEWAY_UNIT, HAPROXY_ADMIN_SOCKET
-from serving.client import Client, StreamedAnswer
 from serving.endpoint import Endpoint
 from serving.smoke.run import smoke, wait_until_ready
 from serving.spec.rules import METRICS_PORT
+from serving.timed_client import Client, StreamedAnswer
 from tests.doubles import engine as engine_double
 from tests.machine.converge_host import bring, poll, remote
 from tests.machine.machines import making_machines

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from serving.client import Client
 from serving.smoke.run import smoke
+from serving.timed_client import Client
 from tests.doubles.ollama_registry import running_registry
 from tests.gguf import Matrix, in_half_precision, read_matrices, read_safetensors
 from tests.machine import greedy_answers

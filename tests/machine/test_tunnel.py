@@ -16,8 +16,8 @@ from provisioning.operate.restart import reboot_host
 from provisioning.roles.gateway.tunnel import KNOWN_HOSTS, USER, with_engine_key
 from provisioning.ssh.known_hosts import known_hosts_text
 from provisioning.ssh.target import SshTarget
-from serving.client import Client
 from serving.endpoint import Endpoint
+from serving.timed_client import Client
 from tests.machine.converge_host import Background, poll, reached, remote
 from tests.machine.engine_double import engine_double
 from tests.machine.fab import forwarding

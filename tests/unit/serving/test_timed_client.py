@@ -8,8 +8,8 @@ import pytest
 from pydantic import SecretStr
 
 from core.errors import CheckError, ConfigError
-from serving.client import Answer, ApiError, Client, StreamedAnswer, tls_context
 from serving.endpoint import Endpoint
+from serving.timed_client import Answer, ApiError, Client, StreamedAnswer, tls_context
 from tests.doubles.engine import ENGINE_KEY, TOKENS, EngineDouble
 from tests.gateways import ADDRESS, free_port, wait_for
 

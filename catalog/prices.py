@@ -3,6 +3,8 @@
 Spot prices of AWS change every hour, so the tables leave them out: infra/clouds/aws/placing/stock.py asks AWS.
 """
 
+from dataclasses import dataclass
+from datetime import date
 from functools import cache
 
 from catalog.tables import rows
@@ -54,6 +56,50 @@ def keeping_cost(cloud: str, region: str, item: str, size_gib: float | None) -> 
         place, usd = next(iter(elsewhere.items()))
         note = f" in {place}; that of {region} is not in our table"
     return (f"${usd:.3f} a month for each GB in it" if size_gib is None else f"${size_gib * usd:.2f} a month") + note
+
+
+def token_usd(
+    provider: str, model: str, input_tokens: int, cached_tokens: int, output_tokens: int, *, on: date | None = None
+) -> float | None:
+    """Return the price of one answer by the list price of `on` (default: the newest); None if the table lacks it.
+
+    `cached_tokens` are those of the input that came from the provider's cache.
+    """
+    known = [row for row in _tokens().get((provider, model), ()) if on is None or row.as_of <= on]
+    if not known:
+        return None
+    price = max(known, key=lambda row: row.as_of)
+    if price.up_to_input_tokens is not None and input_tokens > price.up_to_input_tokens:
+        return None
+    fresh = (input_tokens - cached_tokens) * price.input_usd
+    return (fresh + cached_tokens * price.cached_input_usd + output_tokens * price.output_usd) / 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenPrice:
+    """Prices of a million tokens in USD, and the day on which the source had them."""
+
+    input_usd: float
+    cached_input_usd: float
+    output_usd: float
+    up_to_input_tokens: int | None
+    """A longer input has another price, which is not in the table. None: all have the same."""
+    as_of: date
+
+
+@cache
+def _tokens() -> dict[tuple[str, str], list[TokenPrice]]:
+    found: dict[tuple[str, str], list[TokenPrice]] = {}
+    for row in rows("token_prices.csv"):
+        price = TokenPrice(
+            input_usd=float(row["input_usd"]),
+            cached_input_usd=float(row["cached_input_usd"]),
+            output_usd=float(row["output_usd"]),
+            up_to_input_tokens=int(row["up_to_input_tokens"]) if row["up_to_input_tokens"] else None,
+            as_of=date.fromisoformat(row["as_of"]),
+        )
+        found.setdefault((row["provider"], row["model"]), []).append(price)
+    return found
 
 
 @cache

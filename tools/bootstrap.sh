@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the Makefile needs on a fresh machine: Python, uv, the environment in .venv. Every download is checked.
 # Without an argument: what the commands need. `tests`, `checks`: what those need in addition. `aws`, `gcp`: the
-# SDKs of that cloud, which infra/automation/sdk.py asks for when they are first needed.
+# SDKs of that cloud, which infra/automation/sdk.py asks for when they are first needed. `clients`: the SDKs of
+# Anthropic and OpenAI, for `make ask`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -21,9 +22,14 @@ fail() { # what is missing, what to do
 }
 
 is_done() {
+  local each stamps=("$stamp")
   [[ $purpose != aws && $purpose != gcp ]] || return 1 # the caller has already seen that the SDK is missing
-  [[ -x .venv/bin/python && -e $stamp ]] || return 1
-  [[ ! pyproject.toml -nt $stamp && ! uv.lock -nt $stamp && ! tools/bootstrap.sh -nt $stamp ]]
+  [[ $purpose != clients ]] || stamps+=(.venv/.ready-tests .venv/.ready-checks) # they install every extra
+  [[ -x .venv/bin/python ]] || return 1
+  for each in "${stamps[@]}"; do
+    [[ -e $each && ! pyproject.toml -nt $each && ! uv.lock -nt $each && ! tools/bootstrap.sh -nt $each ]] && return
+  done
+  return 1
 }
 
 # Takes program=package pairs and installs the packages of programs that are not on PATH; a user who is not root gets an
@@ -88,20 +94,21 @@ find_uv() {
 }
 
 sync() {
-  local python=$1 uv=$2 cloud arguments=(--frozen --quiet)
+  local python=$1 uv=$2 extra arguments=(--frozen --quiet)
   local what="the environment of this checkout (.venv; some 100 MB the first time)"
   case $purpose in
     tests | checks) arguments+=(--all-extras) ;;
     *)
       arguments+=(--inexact) # keeps the packages that `tests` installed
-      for cloud in aws gcp; do # updates an installed SDK, too
-        if [[ $purpose == "$cloud" || -e .venv/.ready-$cloud || -e .venv/.ready-tests || -e .venv/.ready-checks ]]; then
-          arguments+=(--extra "$cloud")
+      for extra in aws clients gcp; do # updates an installed SDK, too
+        if [[ $purpose == "$extra" || -e .venv/.ready-$extra || -e .venv/.ready-tests || -e .venv/.ready-checks ]]; then
+          arguments+=(--extra "$extra")
         fi
       done
       ;;
   esac
   [[ $purpose != aws && $purpose != gcp ]] || what="the SDKs of cloud $purpose (into .venv; some 200 MB, once)"
+  [[ $purpose != clients ]] || what="the SDKs of Anthropic and OpenAI (into .venv; some 40 MB, once)"
   say "→ install $what"
   UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=.venv "$uv" sync "${arguments[@]}" --python "$python" ||
     fail "uv could not install the packages in uv.lock" "see the lines above; a package registry must be reachable"
@@ -115,10 +122,10 @@ flock 9 # of two `make` at once, the second waits, and then has nothing to do
 is_done && exit 0
 
 case $purpose in
-  commands | aws | gcp) ;;
+  commands | aws | gcp | clients) ;;
   tests) need_programs git=git ssh-keygen=openssh-client ss=iproute2 haproxy=haproxy gpg=gpg gpg-agent=gpg-agent ;;
   checks) need_programs git=git shellcheck=shellcheck ;;
-  *) fail "tools/bootstrap.sh: unknown argument $purpose" "write tests, checks, aws, gcp or nothing" ;;
+  *) fail "tools/bootstrap.sh: unknown argument $purpose" "write tests, checks, aws, gcp, clients or nothing" ;;
 esac
 if ! python=$(find_python); then
   need_packages python3

@@ -136,7 +136,26 @@ def test_the_sdks_for_the_tests_follow_the_lockfile_too(machine: Machine) -> Non
 
     assert machine.run().returncode == 0
 
-    assert "--inexact --extra aws --extra gcp" in machine.called()
+    assert "--inexact --extra aws --extra clients --extra gcp" in machine.called()
+
+
+def test_the_clients_sdks_are_installed_once_and_follow_the_lockfile(machine: Machine) -> None:
+    """`make ask` runs it each time."""
+    checkout = machine.folder / "checkout"
+    program = f'case "$*" in *sys.executable*) echo {checkout}/.venv/bin/python;; esac'
+    write_program(checkout / ".venv/bin/python", program)
+    machine.says("uv", "uv 0.13.9")
+
+    for _ in range(2):
+        assert machine.run("clients").returncode == 0
+    assert machine.called().count("--inexact --extra clients --python") == 1
+    machine.run()
+    assert machine.called().count("--inexact --extra clients --python") == 2
+
+    (checkout / ".venv/.ready-clients").unlink()
+    (checkout / ".venv/.ready-tests").touch()
+    machine.run("clients")
+    assert machine.called().count("--extra clients") == 2, "the tests' environment has them already"
 
 
 @pytest.mark.parametrize("version", ["uv 0.4.30", None], ids=["too old", "missing"])

@@ -11,6 +11,8 @@ HOST ?=
 ENGINE ?=
 DO ?= list
 CLIENT ?=
+PROVIDER ?=
+Q ?=
 ARGS ?=
 
 PYTHON := .venv/bin/python
@@ -28,20 +30,28 @@ WORKERS ?= --numprocesses=$(shell expr $$(nproc) + $(if $(filter test,$@),2,0)) 
 # All steps of one `make` write their results to the same run folder.
 export LLM_DEPLOY_RUN ?= $(shell date -u +%Y%m%dT%H%M%S.%3NZ)
 
-TARGETS := help setup demo deploy deploy-cpu deploy-gpu deploy-gpu-spot preflight preview up plan provision smoke refresh \
+TARGETS := help setup ask demo deploy deploy-cpu deploy-gpu deploy-gpu-spot preflight preview up plan provision smoke refresh \
 	down orphans leftovers adopt bundle status adapters logs ssh restart reboot upgrade-engine rotate-key \
 	test test-unit fuzz check format bench-start bench-preview bench-up-down bench-converge
 .PHONY: $(TARGETS)
 
 # Reject what a target does not use (tools/make_variables.py) before anything runs.
 quoted = '$(subst ','\'',$(1))'
-typed = $(foreach name,$(.VARIABLES),$(if $(findstring command,$(origin $(name))),$(call quoted,$(name)=$($(name)))))
+typed = $(foreach name,$(.VARIABLES),$(if $(findstring command,$(origin $(name))),$(call quoted,$(name)=$(if $(filter Q,$(name)),$(value Q),$($(name))))))
 system_python = python3 -c 'import sys; sys.exit(sys.version_info < (3, 8))' 2>/dev/null && echo python3
 any_python = $$(command -v $(PYTHON) || { $(system_python); } || { tools/bootstrap.sh >&2; echo $(PYTHON); })
 goals = $(foreach goal,$(MAKECMDGOALS),$(call quoted,$(goal)))
 check_variables = $(shell "$(any_python)" -IS tools/make_variables.py $(goals) $(typed) || exit 1)
 refusal := $(if $(filter-out help,$(MAKECMDGOALS)),$(check_variables))
 $(if $(refusal)$(filter-out 0,$(.SHELLSTATUS)),$(error $(or $(refusal),tools/make_variables.py failed)))
+
+# `make ask "…"`: the words after `ask` are the question, not targets. Nothing in a question is expanded or run.
+unexport Q
+ifeq (ask,$(firstword $(MAKECMDGOALS)))
+MAKEFLAGS += --silent
+export LLM_QUESTION := $(or $(value Q),$(wordlist 2,$(words $(MAKECMDGOALS)),$(value MAKECMDGOALS)))
+.DEFAULT: ; @:
+endif
 
 help: ## Show this list
 	@sed -nE -e 's/^##@ (.*)/\n\1/p' -e 's/^([a-z][a-z-]*):[^#]*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -132,6 +142,11 @@ upgrade-engine: .venv/.ready ## Install this checkout's release of the engine (A
 
 rotate-key: .venv/.ready ## Make a new API key for CLIENT=name; the old one works until the next `provision`
 	@$(FAB) rotate-key $(HOSTS) $(ARGS) --client "$(CLIENT)"
+
+provider = $(or $(PROVIDER),$(LLM_PROVIDER),gateway)
+ask: .venv/.ready ## Ask a model: make ask "…" or Q="…" (PROVIDER=claude|openai|ollama|vllm, or the gateway of STACK; ARGS="--stream --system FILE")
+	@tools/bootstrap.sh clients
+	@$(PYTHON) -m serving.ask --provider $(provider) $(if $(or $(filter gateway,$(provider)),$(findstring command,$(origin STACK))),--stack $(STACK)) $(ARGS)
 
 ##@ Working on this repository
 setup: .venv/.ready ## Install the tools of this checkout (every target does it if needed)

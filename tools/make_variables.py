@@ -43,6 +43,7 @@ USES: Mapping[str, Sequence[str]] = {
     "reboot": _ON_SOME_HOSTS,
     "upgrade-engine": _ON_SOME_HOSTS,
     "rotate-key": (*_ON_HOSTS, "CLIENT"),
+    "ask": ("STACK", "PROVIDER", "Q"),
     "setup": (),
     "test": ("WORKERS",),
     "test-unit": ("WORKERS",),
@@ -77,6 +78,12 @@ def refusal(targets: Iterable[str], typed: Mapping[str, str], exported: Mapping[
 
     `typed` are the variables of the command line, `exported` those of the shell.
     """
+    first, *words = [*targets, ""]
+    if first == "ask":  # the words after it are the question, but make would also run those that are targets
+        for word in words:
+            if word in USES:
+                return f'ask: {word} is also a target; write the question as Q="…"'
+        targets = [first]
     for target in targets:
         for problem in _problems(target, typed, exported):
             return problem
@@ -130,6 +137,8 @@ def _unused(used: Sequence[str], typed: Mapping[str, str], exported: Mapping[str
 def _unused_variable(target: str, name: str, value: str, *, is_typed: bool) -> str:
     """Return the line about a variable that `target` does not use."""
     shell = "" if is_typed else f" (exported by your shell: unset {name})"
+    if target == "ask" and not name.isupper():
+        return 'ask: a question with = in it must be written as Q="…"'
     near = "" if name in VARIABLES else _did_you_mean(name.upper(), uses(target))
     return f"{target} does not use {name}={value}{shell}; {near or 'it uses ' + ' '.join(uses(target))}"
 

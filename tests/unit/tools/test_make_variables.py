@@ -34,6 +34,14 @@ REFUSED = [
     ("reboot HSOT=gpu2", {}, "reboot does not use HSOT=gpu2; did you mean HOST?"),
     ("check NONSENSE=1", {}, "check does not use NONSENSE=1; it uses ARGS"),
     ("status smoke HOST=gpu2", {}, "smoke does not use HOST=gpu2; it uses STACK INVENTORY ARGS"),
+    # a question: make would run those of its words that are targets
+    ("ask should we go down now?", {}, 'ask: down is also a target; write the question as Q="…"'),
+    ("ask help me", {}, 'ask: help is also a target; write the question as Q="…"'),
+    ("ask is 1+1=2?", {}, 'ask: a question with = in it must be written as Q="…"'),
+    ("ask PROVDER=claude hello", {}, "ask does not use PROVDER=claude; did you mean PROVIDER?"),
+    ("aks hello there", {}, "there is no target aks; did you mean ask?"),
+    ("up hello", {}, "there is no target hello; did you mean help?"),
+    ("status Q=hello", {}, "status does not use Q=hello; it uses STACK INVENTORY HOST ARGS"),
     # a stack and an inventory
     ("status STACK=prod INVENTORY=a.yaml", {}, "status: write STACK or INVENTORY, not both"),
     ("status STACK=prod", {"INVENTORY": "a.yaml"}, "status: write STACK or INVENTORY, not both"),
@@ -57,6 +65,9 @@ REFUSED = [
 ]  # fmt: skip
 
 ACCEPTED = [
+    ("ask PROVIDER=claude what is a contract?", {}),
+    ("ask", {}),
+    ("ask STACK=prod Q=down", {}),
     ("help", {}),
     ("demo ENGINE=vllm", {"HOST": "shell", "STACK": "mine"}),
     ("deploy-cpu", {}),

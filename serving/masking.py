@@ -53,17 +53,17 @@ class Pattern:
     is_one: Callable[[str], bool] = lambda _: True
     """Takes the match as it was written."""
 
+    def marked(self, match: re.Match[str]) -> str:
+        """Return a match with its number replaced; unchanged if it is another kind of number."""
+        whole, number = match.group(0), match.group("number")
+        return whole.replace(number, self.mark) if self.is_one(number) else whole
+
 
 def mask(text: str) -> str:
     """Return `text` with each of PATTERNS replaced by its mark, e.g. [PHONE]."""
     for pattern in PATTERNS:
-        text = pattern.found.sub(lambda match, of=pattern: _marked(match, of), text)
+        text = pattern.found.sub(pattern.marked, text)
     return text
-
-
-def _marked(match: re.Match[str], pattern: Pattern) -> str:
-    whole, number = match.group(0), match.group("number")
-    return whole.replace(number, pattern.mark) if pattern.is_one(number) else whole
 
 
 def is_resident_number(written: str) -> bool:

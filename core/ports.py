@@ -11,3 +11,6 @@ DOOR_PORT = 8443
 
 AGENT_PORT = 8406
 """Where an engine's host answers HAProxy's agent check."""
+
+WATCH_METRICS_PORT = 8410
+"""Where the watcher of an engine shows its state to a Prometheus on its host."""

@@ -15,6 +15,7 @@ from provisioning.roles.gateway.pools import pools_of
 from provisioning.roles.gateway.tunnel import tunnel
 from provisioning.roles.host.base import base
 from provisioning.roles.inputs import RoleInputs
+from provisioning.roles.services.role import services
 from serving.spec.gateway_size import reserved_mib
 
 
@@ -45,6 +46,10 @@ def _tunnel(host: HostRecord, inputs: RoleInputs) -> list[Resource]:
     return tunnel(inputs.outputs, host, keys, far_end)
 
 
+def _services(host: HostRecord, inputs: RoleInputs) -> list[Resource]:
+    return services(host, inputs.outputs)
+
+
 def _gateway(host: HostRecord, inputs: RoleInputs) -> list[Resource]:
     reserved = reserved_mib(host.memory_gib, gpu=host.gpu is not None)
     return gateway(pools_of(inputs.outputs, host), inputs.outputs.gateway, inputs.credentials[host.name], reserved)
@@ -53,6 +58,7 @@ def _gateway(host: HostRecord, inputs: RoleInputs) -> list[Resource]:
 REGISTRY: Mapping[str, Role] = {
     "base": Role("base", {HostRole.BASE}, _base),
     "engine": Role("engine", {HostRole.ENGINE}, _engine),
+    "services": Role("services", {HostRole.ENGINE}, _services),
     "tunnel": Role("gateway", {HostRole.TUNNEL_CLIENT, HostRole.TUNNEL_SERVER}, _tunnel),
     "gateway": Role("gateway", {HostRole.GATEWAY}, _gateway),
 }

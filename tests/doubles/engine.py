@@ -48,6 +48,8 @@ class EngineDouble:
     received: list[Received] = field(default_factory=list)
     running: int = 0
     """Requests that came and are not answered yet."""
+    computed: int = 0
+    """Tokens so far, in /metrics."""
     broken_off: int = 0
     """Answers whose client went away before their end."""
     hold: threading.Event = field(default_factory=threading.Event)
@@ -124,6 +126,9 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path in ("/health", "/api/version"):
             self._json(503 if "unhealthy" in engine.faults else 200, {})
             return
+        if self.path == "/metrics":
+            self._metrics(engine)
+            return
         engine.running += 1
         try:
             engine.hold.wait(PATIENCE_S)
@@ -133,6 +138,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         finally:
             engine.running -= 1
+
+    def _metrics(self, engine: EngineDouble) -> None:
+        """Answer like vLLM, whose counters need no key."""
+        labels = '{engine="0",model_name="tiny"}'
+        text = f"vllm:num_requests_running{labels} {engine.running}.0\nvllm:generation_tokens_total{labels} "
+        self._send(200, "text/plain", f"{text}{engine.computed}.0\n".encode())
 
     def _body(self) -> bytes:
         if self.headers.get("transfer-encoding", "").lower() != "chunked":
@@ -181,6 +192,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._stream(engine, model, asked)
         else:
             tokens = engine.answer_of(model)[: asked.get("max_tokens")]
+            engine.computed += len(tokens)
             choice = self._choice("".join(tokens), whole=True)
             if asked.get("logprobs") is True:
                 if "dies_of_logprobs" in engine.faults:
@@ -200,6 +212,7 @@ class _Handler(BaseHTTPRequestHandler):
                 engine.steps.acquire(timeout=PATIENCE_S)
             time.sleep(engine.token_s)
             self._notice_hang_up()
+            engine.computed += 1
             self._event({"choices": [self._choice(token, whole=False)]})
             if "stream_cut" in engine.faults:
                 self.close_connection = True
@@ -233,8 +246,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _json(self, status: int, value: dict[str, Any]) -> None:
         data = b"{" if "broken_json" in self.server.double.faults else json.dumps(value).encode()
+        self._send(status, "application/json", data)
+
+    def _send(self, status: int, content_type: str, data: bytes) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)

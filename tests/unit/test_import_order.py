@@ -22,9 +22,10 @@ BELOW = {
     "catalog": ("core",),
     "tools": ("core",),
     "serving": ("core", "catalog", "tools"),
+    "services": ("core", "catalog", "tools", "serving"),
     "infra": ("core", "catalog", "tools", "serving"),
-    "provisioning": ("core", "catalog", "tools", "serving", "infra"),
-    "benchmarks": ("core", "catalog", "tools", "serving", "infra", "provisioning"),
+    "provisioning": ("core", "catalog", "tools", "serving", "services", "infra"),
+    "benchmarks": ("core", "catalog", "tools", "serving", "services", "infra", "provisioning"),
 }
 """Every package, and those that it may import."""
 

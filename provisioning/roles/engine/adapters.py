@@ -13,13 +13,15 @@ from infra.contract.outputs import HostRecord
 from provisioning.converge.resources import Command, Directory, File, Resource
 from provisioning.programs import program
 from provisioning.roles.engine.store import Stored, fetch_program, model_path, store
-from provisioning.roles.host.layout import ENGINE_UNIT, LIB_DIR
+from provisioning.roles.host.layout import CONFIG_DIR, ENGINE_UNIT, LIB_DIR
 from serving.adapters.checks import WEIGHTS
 from serving.sources.resolve import ResolvedSource, ResolvedSources
 from serving.spec.fields import AdapterSpec, HubSource
 from serving.spec.models import ServingSpec
 
 ADAPTER_VERSIONS = f"{LIB_DIR}/adapter-versions"
+
+WATCHED_ADAPTERS = f"{CONFIG_DIR}/engine-watch-adapters.json"
 
 PLUGIN_DIR = f"{LIB_DIR}/vllm-plugin"
 """On the engine's PYTHONPATH. It looks like an installed distribution to Python, so that vLLM finds the plugin."""
@@ -112,7 +114,17 @@ def adapters_alone(
 ) -> list[Resource]:
     """Return the resources that bring the adapters to a host whose engine was started with adapters."""
     folders = [Directory(path=path) for path in (host.data_dir, f"{host.data_dir}/adapters")]
-    return [*folders, *fetch_program(), *adapters(host, serving, sources, engine_follows=False, retire=retire).versions]
+    brought = adapters(host, serving, sources, engine_follows=False, retire=retire)
+    return [*folders, watched_adapters(serving), *fetch_program(), *brought.versions]
+
+
+def watched_adapters(serving: ServingSpec) -> File:
+    """Return the list of adapters that the watcher asks for a token at the engine's next start.
+
+    With Ollama it is empty: each adapter is a model of its own there, and a question would load it in place of another.
+    """
+    names = [serving.immutable_name_of(each) for each in serving.adapters] if serving.engine == "vllm" else []
+    return File(path=WATCHED_ADAPTERS, content=json.dumps(names, ensure_ascii=False) + "\n")
 
 
 def no_adapters(host: HostRecord, serving: ServingSpec, *, after: str) -> Command:

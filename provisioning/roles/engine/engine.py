@@ -18,6 +18,7 @@ from provisioning.roles.host.layout import (
     ENGINE_UNIT,
     HAPROXY_ADMIN_SOCKET,
     LIB_DIR,
+    NOTICE_DIR,
     SERVICE_USER,
 )
 from provisioning.templates.render import render
@@ -102,6 +103,7 @@ def unit_text(host: HostRecord, serving: ServingSpec, program: Program) -> str:
         cache_name=CACHE.rpartition("/")[2],
         ready=ready_command(serving, serving.ready_timeout_s),
         drain_engine=DRAIN_ENGINE,
+        drain_notice=f"{NOTICE_DIR}/drain",
         admin_socket=HAPROXY_ADMIN_SOCKET,
         gateway_server=f"{host.pool}/{host.name}",
         ready_timeout_s=serving.ready_timeout_s,

@@ -74,6 +74,7 @@ def ollama(
         check,
         Packages(name="ollama", present=PACKAGES),
         guard.GATEWAY,
+        guard.WATCHER,
         *_folders(host.data_dir, root, check.id),
         *helpers,
         *installed,

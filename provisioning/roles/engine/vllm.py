@@ -86,6 +86,7 @@ def vllm(
         Packages(name="vllm", present=(*PACKAGES, *(GPU_PACKAGES if host.gpu else ()))),
         *(Directory(path=path, after=(check.id,)) for path in (data, *folders)),
         guard.GATEWAY,
+        guard.WATCHER,
         *helpers,
         *_uv(data),
         venv,

@@ -5,6 +5,7 @@ Does not write HAProxy's configuration: haproxy.cfg.j2 does. A pool is a backend
 
 from dataclasses import dataclass
 
+from core.ports import AGENT_PORT
 from infra.contract.outputs import HostRecord, StackOutputs
 from serving.spec.models import GatewaySpec, ServingSpec
 
@@ -21,6 +22,8 @@ class PoolServer:
     port: int
     places: int
     """Requests that its engine gets at the same time."""
+    agent_port: int | None = None
+    """Where its watcher answers HAProxy's agent check. None: it is asked for its health only."""
     names: tuple[str, ...]
     """Names of models that it serves: of the base model and of the adapters that this host has."""
 
@@ -51,12 +54,22 @@ def pools_of(outputs: StackOutputs, host: HostRecord) -> tuple[Pool, ...]:
     The engine listens on loopback. That of another host comes through the tunnel to the same port.
     """
     engine = engine_host(outputs, host)
-    return (loopback_pool(engine.pool, engine.name, outputs.serving, outputs.gateway),)
+    # The tunnel brings the engine's port alone. The watcher there restarts an engine that hangs all the same.
+    agent_port = None if outputs.tunnel else AGENT_PORT
+    return (loopback_pool(engine.pool, engine.name, outputs.serving, outputs.gateway, agent_port),)
 
 
-def loopback_pool(name: str, server: str, serving: ServingSpec, gateway: GatewaySpec) -> Pool:
+def loopback_pool(
+    name: str, server: str, serving: ServingSpec, gateway: GatewaySpec, agent_port: int | None = None
+) -> Pool:
     """Return the pool `name` of one engine, on loopback."""
-    only = PoolServer(name=server, port=serving.port, places=gateway.max_concurrency, names=serving.served_names)
+    only = PoolServer(
+        name=server,
+        port=serving.port,
+        places=gateway.max_concurrency,
+        agent_port=agent_port,
+        names=serving.served_names,
+    )
     return Pool(name=name, serving=serving, servers=(only,))
 
 

@@ -5,7 +5,15 @@ receive that key and the clients' requests. The firewall never lets this port in
 """
 
 from provisioning.converge.resources import File, Packages, Resource, Unit, User
-from provisioning.roles.host.layout import GATEWAY_USER, GUARD_RULES, GUARD_TABLE, GUARD_UNIT, NFT_RULES, SERVICE_USER
+from provisioning.roles.host.layout import (
+    GATEWAY_USER,
+    GUARD_RULES,
+    GUARD_TABLE,
+    GUARD_UNIT,
+    NFT_RULES,
+    SERVICE_USER,
+    WATCH_USER,
+)
 from provisioning.roles.host.nft_watch import PROGRAM, loaded, nft_watch
 from provisioning.templates.render import render
 from serving.spec.models import ServingSpec
@@ -25,13 +33,17 @@ MARK = "0x01000000"
 GATEWAY = User(name=GATEWAY_USER, home="/var/lib/haproxy")
 """The user of Debian's package; it must exist before the package, because the rules name it."""
 
+WATCHER = User(name=WATCH_USER)
+"""The user of services/engine_watch, which asks the engine for its counters and for single tokens."""
+
 
 def engine_guard(serving: ServingSpec, *neighbours: str) -> File:
     """Return the rules of an engine's host, which its unit loads before each start.
 
-    `neighbours` are users that may connect besides the gateway's; their resources come earlier in the list.
+    `neighbours` are users that may connect besides the gateway's and the watcher's. The resources of all of them come
+    earlier in the list.
     """
-    made = (GATEWAY.name, *neighbours)
+    made = (GATEWAY.name, WATCHER.name, *neighbours)
     after = (f"packages:{serving.engine}", *(f"user:{user}" for user in made))
     return _rules(serving.port, (SERVICE_USER, *made), SERVICE_USER, after)
 

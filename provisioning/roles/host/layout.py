@@ -29,6 +29,20 @@ GATEWAY_UNIT = "haproxy.service"
 GATEWAY_USER = "haproxy"
 """The user that HAProxy switches to after its start, from Debian's package."""
 
+WATCH_UNIT = "llm-engine-watch.service"
+"""On the engine's host: answers HAProxy's agent check."""
+
+WATCH_USER = "llm-watch"
+
+NOTICE_DIR = "/run/llm-notice"
+"""Files that make the watcher answer `drain`: `drain`, and `notice.json` of a cloud that takes the machine back."""
+
+RESTART_UNIT = "llm-engine-restart.service"
+"""Ends an engine that hangs, when the watcher asks for it."""
+
+RESTART_PATH_UNIT = "llm-engine-restart.path"
+"""Starts that unit."""
+
 TUNNEL_UNIT = "llm-tunnel.service"
 """On the engine's host, if another host has the gateway."""
 
@@ -52,9 +66,9 @@ RELEASE_NOTES = "/var/lib/llm-deploy/releases"
 
 def units_with_status(engine: str) -> list[str]:
     """Return the units that `status` shows, in its order. It leaves out those that a host does not have."""
-    return [ENGINE_UNIT[engine], TUNNEL_UNIT, GUARD_UNIT, GATEWAY_UNIT, FIREWALL_UNIT]
+    return [ENGINE_UNIT[engine], WATCH_UNIT, RESTART_PATH_UNIT, TUNNEL_UNIT, GUARD_UNIT, GATEWAY_UNIT, FIREWALL_UNIT]
 
 
 def units_with_logs(engine: str) -> dict[str, str]:
     """Return the units whose journal `logs` prints, by the word of its option `--unit`."""
-    return {"engine": ENGINE_UNIT[engine], "gateway": GATEWAY_UNIT}
+    return {"engine": ENGINE_UNIT[engine], "watch": WATCH_UNIT, "gateway": GATEWAY_UNIT}

@@ -147,7 +147,7 @@ def tell(path: Path, answer: bytes) -> tuple[int, str, str]:
         thread = Thread(target=serve)
         thread.start()
         done = subprocess.run(
-            [sys.executable, drain_engine.__file__, str(path), "main/gpu-1", "drain"],
+            [sys.executable, drain_engine.__file__, str(path), "main/gpu-1", "drain", f"{path.parent}/notice/drain"],
             capture_output=True,
             text=True,
             timeout=patient(60),
@@ -159,6 +159,24 @@ def tell(path: Path, answer: bytes) -> tuple[int, str, str]:
 
 def test_the_gateway_gets_the_drain_command(tmp_path: Path) -> None:
     assert tell(tmp_path / "admin.sock", b"\n") == (0, "", "set server main/gpu-1 state drain\n")
+    assert (tmp_path / "notice/drain").exists()
+
+
+def test_a_start_waits_until_the_watcher_lets_requests_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = iter(("down # no token yet", "down # no token yet", "up ready 25%", "up ready 25%"))
+    commands: list[str] = []
+    (tmp_path / "drain").touch()
+    monkeypatch.setattr(drain_engine, "watcher", lambda: next(said))
+
+    def ask(_path: str, command: str) -> str:
+        commands.append(command)
+        return ""
+
+    monkeypatch.setattr(drain_engine, "ask", ask)
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    assert drain_engine.main(str(tmp_path), "main/gpu-1", "ready", f"{tmp_path}/drain") == 0
+    assert commands == ["set server main/gpu-1 state ready", "set server main/gpu-1 agent up"]
+    assert not (tmp_path / "drain").exists()
 
 
 def test_a_refusal_of_the_gateway_is_reported(tmp_path: Path) -> None:
@@ -167,7 +185,7 @@ def test_a_refusal_of_the_gateway_is_reported(tmp_path: Path) -> None:
 
 
 def test_a_missing_gateway_is_not_an_error(tmp_path: Path) -> None:
-    assert drain_engine.main(str(tmp_path / "admin.sock"), "main/gpu-1", "drain") == 0
+    assert drain_engine.main(str(tmp_path / "admin.sock"), "main/gpu-1", "drain", f"{tmp_path}/drain") == 0
 
 
 def test_a_stop_waits_until_no_request_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,7 +194,7 @@ def test_a_stop_waits_until_no_request_runs(tmp_path: Path, monkeypatch: pytest.
     pauses: list[float] = []
     monkeypatch.setattr(drain_engine, "ask", lambda _path, _command: next(said).strip())
     monkeypatch.setattr("time.sleep", pauses.append)
-    assert drain_engine.main(str(tmp_path), "main/gpu-1", "drain", "60") == 0
+    assert drain_engine.main(str(tmp_path), "main/gpu-1", "drain", f"{tmp_path}/drain", "60") == 0
     assert len(pauses) == 2
     assert next(said, "all was read") == "all was read"
 
@@ -187,7 +205,7 @@ def test_a_stop_waits_no_longer_than_its_limit(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(drain_engine, "ask", lambda _path, command: answers[command])
     monkeypatch.setattr("time.sleep", lambda _: None)
     monkeypatch.setattr("time.monotonic", lambda: next(seconds))
-    assert drain_engine.main(str(tmp_path), "main/gpu-1", "drain", "60") == 0
+    assert drain_engine.main(str(tmp_path), "main/gpu-1", "drain", f"{tmp_path}/drain", "60") == 0
 
 
 def test_a_key_file_of_a_previous_engine_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -121,7 +121,7 @@ def test_the_engine_does_not_take_page_cache_for_used_memory() -> None:
 
 
 def test_a_stop_waits_for_running_answers_as_long_as_the_spec_says() -> None:
-    assert service(desired(serving(drain_s=90)), "ExecStop")[0].endswith("main/one drain 90")
+    assert service(desired(serving(drain_s=90)), "ExecStop")[0].endswith("main/one drain /run/llm-notice/drain 90")
 
 
 def test_a_start_ends_only_after_a_token() -> None:

@@ -208,8 +208,8 @@ def test_a_gpu_host_sees_its_gpus_and_no_other_device() -> None:
 
 def test_a_stop_drains_the_gateway_and_waits_as_long_as_the_spec_says() -> None:
     resources = desired(spec=serving(drain_s=90))
-    assert service(resources, "ExecStop")[0].endswith("main/one drain")
-    assert service(resources, "ExecStartPost")[-1].endswith("main/one ready")
+    assert service(resources, "ExecStop")[0].endswith("main/one drain /run/llm-notice/drain")
+    assert service(resources, "ExecStartPost")[-1].endswith("main/one ready /run/llm-notice/drain")
     assert service(resources, "TimeoutStopSec") == ["120"]
     assert "--shutdown-timeout 90" in service(resources, "ExecStart")[0]
 

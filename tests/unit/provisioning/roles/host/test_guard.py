@@ -41,8 +41,8 @@ def text(resources: Sequence[Resource], path: str) -> str:
 @pytest.mark.parametrize(
     ("tunnel", "name", "allowed", "listener"),
     [
-        (False, "one", "root, llm, haproxy", "llm"),
-        (True, "laptop", "root, llm, haproxy, llm-tunnel", "llm"),
+        (False, "one", "root, llm, haproxy, llm-watch", "llm"),
+        (True, "laptop", "root, llm, haproxy, llm-watch, llm-tunnel", "llm"),
         (True, "front", "root, haproxy", "llm-tunnel"),
     ],
     ids=["engine and gateway on one host", "the engine's end of a tunnel", "the gateway's end of a tunnel"],

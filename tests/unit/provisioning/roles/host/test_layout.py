@@ -4,7 +4,10 @@ import pytest
 
 from provisioning.roles.host import layout
 
-WITHOUT_STATUS = {layout.DEVICES_UNIT: "ends before the engine starts"}
+WITHOUT_STATUS = {
+    layout.DEVICES_UNIT: "ends before the engine starts",
+    layout.RESTART_UNIT: "runs only to end an engine that hangs",
+}
 """Units that `status` does not show, and why."""
 
 

@@ -1,0 +1,119 @@
+"""A real HAProxy, a real watcher and the engine's double: who gets requests, and how soon that changes."""
+
+import dataclasses
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from provisioning.roles.gateway.pools import loopback_pool
+from tests.doubles.engine import EngineDouble, running_engine
+from tests.gateways import (
+    ENGINE_HOST,
+    POOL,
+    RunningGateway,
+    gateway_before,
+    gateway_spec,
+    vllm_serving,
+    wait_for,
+)
+from tests.slowness import patient
+from tests.watches import RunningWatch, running_watch
+
+
+@dataclasses.dataclass
+class Site:
+    """One engine, its watcher, and a gateway."""
+
+    engine: EngineDouble
+    watch: RunningWatch
+    gateway: RunningGateway
+
+    def server(self, column: str) -> str:
+        """Return a column of HAProxy's line about the engine."""
+        header, *rows = self.gateway.admin("show stat").removeprefix("# ").strip().splitlines()
+        row = next(row.split(",") for row in rows if row.startswith(f"{POOL},{ENGINE_HOST},"))
+        return row[header.split(",").index(column)]
+
+    def until(self, status: str) -> float:
+        """Wait until HAProxy has the engine in `status`; return the seconds that took."""
+        began = time.monotonic()
+        wait_for(lambda: self.server("status").startswith(status), f"{status}; it is {self.server('status')}")
+        return time.monotonic() - began
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    with ExitStack() as running:
+        engine = running.enter_context(running_engine())
+        watch = running.enter_context(running_watch(tmp_path / "watch", engine.port, "contract@1"))
+        spec = gateway_spec()
+        pool = loopback_pool(POOL, ENGINE_HOST, vllm_serving(engine.port), spec, watch.agent_port)
+        wait_for(lambda: "llm_watch_up 1" in watch.metrics(), "the engine's first token")
+        site = Site(engine, watch, running.enter_context(gateway_before(tmp_path, [pool], spec)))
+        wait_for(lambda: site.server("agent_status") == "L7OK", "the watcher's first answer")
+        yield site
+
+
+def test_a_stopped_core_is_out_of_rotation_and_comes_back_slowly(site: Site) -> None:
+    site.watch.core_is("T")
+    assert site.until("DOWN") < patient(5)
+    assert "is stopped by a signal or a debugger" in site.server("last_agt")
+    site.watch.core_is("S")
+    site.until("UP")
+    assert int(site.server("weight")) < 60
+    assert "llm_watch_hangs_total 1" in site.watch.metrics()
+
+
+def test_a_hang_without_any_sign_of_its_own(site: Site) -> None:
+    """The core sleeps for ever while a client waits: neither /health nor the process says so."""
+    site.engine.hold.clear()
+    site.engine.running += 1
+    assert site.until("DOWN") < patient(10)
+    assert "nothing moves" in site.server("last_agt")
+    assert site.gateway.ask("GET", "/health").status == 503
+
+
+def test_a_slow_engine_stays(site: Site) -> None:
+    site.engine.hold.clear()
+    site.engine.running += 1
+    began, ticks = time.monotonic(), 0
+    while time.monotonic() - began < 6:
+        ticks += 20
+        site.watch.core_is("S", ticks)
+        assert site.server("status") == "UP"
+        site.until("UP")
+    site.engine.hold.set()
+
+
+def test_a_notice_drains_within_a_second_and_ends_again(site: Site) -> None:
+    notice = site.watch.folder / "notice.json"
+    notice.write_text('{"kind": "instance-action", "source": "aws", "deadline": 0}')
+    assert site.until("DRAIN") < patient(1)
+    notice.unlink()
+    assert site.until("UP") < patient(2)
+    (site.watch.folder / "drain").touch()
+    assert site.until("DRAIN") < patient(1)
+
+
+def test_the_watchers_death_changes_nothing(site: Site) -> None:
+    """HAProxy keeps the last state, and the watcher that follows does not take the engine away."""
+    site.watch.process.kill()
+    site.watch.process.wait()
+    before = site.server("chkdown")
+    with running_watch(site.watch.folder, site.engine.port, "contract@1", agent_port=site.watch.agent_port) as second:
+        wait_for(lambda: "llm_watch_up 1" in second.metrics(), "the next watcher")
+        wait_for(lambda: site.server("agent_status") == "L7OK", "its answer")
+    assert (site.server("status"), site.server("chkdown")) == ("UP", before)
+
+
+def test_an_engine_without_a_token_gets_nothing(tmp_path: Path) -> None:
+    with running_engine() as engine, running_watch(tmp_path / "watch", engine.port) as watch:
+        engine.faults.add("no_choices")
+        watch.engine_starts_again()
+        wait_for(lambda: "no token from tiny" in watch.metrics(), "the refusal")
+        assert "llm_watch_up 0" in watch.metrics()
+        engine.faults.clear()
+        wait_for(lambda: "llm_watch_up 1" in watch.metrics(), "the token")

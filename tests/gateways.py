@@ -59,6 +59,14 @@ def vllm_serving(port: int) -> ServingSpec:
     return ServingSpec.model_validate({"model": model, "vllm": {"port": port}})
 
 
+def adapter_serving(port: int) -> ServingSpec:
+    """Return the spec of a vLLM at `port` with an adapter: its names are tiny, contract and contract@1."""
+    tiny = {"kind": "tiny", "name": "llama"}
+    adapters = [{"name": "contract", "source": {**tiny, "adapter": "a"}}]
+    model = {"name": "tiny", "source": tiny}
+    return ServingSpec.model_validate({"model": model, "adapters": adapters, "vllm": {"port": port}})
+
+
 def ollama_serving(port: int = 11434, *, native_api: bool = False) -> ServingSpec:
     """Return the spec of an Ollama at `port`."""
     model = {"name": "tiny", "source": {"kind": "tiny", "name": "llama"}}

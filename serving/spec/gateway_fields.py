@@ -8,6 +8,7 @@ from pydantic import Field
 from core.reading.frozen import Frozen
 from core.reading.rules import matching
 from serving.spec.gateway_clients import ClientEntry, ClientSpec
+from serving.spec.gateway_origins import Origin
 
 HostnameText = Annotated[
     str,
@@ -69,6 +70,11 @@ class GatewayFields(Frozen):
         default=600, ge=5, le=7200, description="Longest pause between two bytes of an answer."
     )
     max_body_kib: int = Field(default=1024, ge=1, le=65536, description="Largest request body, in KiB.")
+    cors_origins: tuple[Origin, ...] = Field(
+        default=(),
+        max_length=256,
+        description="Origins whose pages may send requests from a browser, e.g. https://app.example.com.",
+    )
 
     @property
     def client_names(self) -> tuple[str, ...]:

@@ -32,6 +32,7 @@ class GatewaySpec(GatewayFields):
             (
                 *twice(self.client_names, "clients"),
                 *twice(self.hostnames, "hostnames"),
+                *twice(self.cors_origins, "cors_origins"),
                 *(problem for rule in GATEWAY_RULES for problem in rule(self)),
             )
         )

@@ -41,7 +41,7 @@ _BUSY = "rate_limit_error"
 ANSWERS = {
     "no_key": Answer(
         status=401,
-        message="No API key. Send it as a header, Authorization: Bearer YOUR_KEY.",
+        message="No API key. Send it as a header, Authorization: Bearer YOUR_KEY, or x-api-key or api-key: YOUR_KEY.",
         code="missing_api_key",
         headers=(("WWW-Authenticate", 'Bearer realm="llm"'),),
     ),
@@ -50,6 +50,14 @@ ANSWERS = {
         message="Incorrect API key.",
         code="invalid_api_key",
         headers=(("WWW-Authenticate", 'Bearer realm="llm", error="invalid_token"'),),
+    ),
+    "two_keys": Answer(
+        status=400,
+        message="More than one API key. Send one, in Authorization, x-api-key or api-key.",
+        code="conflicting_api_keys",
+    ),
+    "unknown_model": Answer(
+        status=404, message="There is no such model. GET /v1/models lists all.", code="model_not_found"
     ),
     "unknown_path": Answer(status=404, message="No such method and path here.", code="unknown_url"),
     "large_body": Answer(status=413, message="The request body is too large.", code="request_too_large"),

@@ -3,8 +3,10 @@
 Does not make certificates or keys (provisioning/access/credentials.py) or open the firewall (base role).
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from core.errors import ConfigError
 from provisioning.access.credentials import Credentials
@@ -28,6 +30,12 @@ OLLAMA_OPENAI_PATHS: Paths = {"POST": ("/v1/embeddings", "/v1/responses")}
 """Paths of OpenAI's API that Ollama adds; below /v1/models also each served name."""
 
 OLLAMA_PATHS: Paths = {"GET": ("/api/tags",), "POST": ("/api/chat", "/api/generate")}
+
+KEY_HEADERS = ("x-api-key", "api-key")
+"""Headers that may carry the key in place of Authorization: older clients of Anthropic's API, and Azure's."""
+
+EXPOSED_HEADERS = ("X-Request-Id", "Retry-After", "X-Degraded", "X-Served-By")
+"""Headers of an answer that a page of another origin may read."""
 
 TEXT_HEADERS = ("accept", "content-type", "traceparent", "tracestate", "user-agent")
 """Headers passed on unchanged if they are printable ASCII."""
@@ -87,6 +95,9 @@ def haproxy_config(pools: Sequence[Pool], gateway: GatewaySpec, places: Places, 
         **process_values(gateway, places, reserved),
         pools=[_pool_values(pool) for pool in pools],
         paths=passed_paths(pools),
+        models=own_models(pools),
+        key_headers=KEY_HEADERS,
+        exposed_headers=EXPOSED_HEADERS,
         health_path=HEALTH_PATH,
         passed_headers=PASSED_HEADERS,
         text_headers=TEXT_HEADERS,
@@ -116,12 +127,30 @@ def passed_paths(pools: Sequence[Pool]) -> Paths:
     passed = [OPENAI_PATHS]
     for serving in (pool.serving for pool in pools if pool.serving.engine == "ollama"):
         names = dict.fromkeys(each for name in serving.served_names for each in (name, name.removesuffix(":latest")))
-        passed += [OLLAMA_OPENAI_PATHS, {"GET": tuple(f"/v1/models/{name}" for name in names)}]
+        passed += [OLLAMA_OPENAI_PATHS, {"GET": tuple(path for name in names for path in _model_paths(name))}]
         passed += [OLLAMA_PATHS] if serving.ollama.native_api else []
     return {
         method: tuple(dict.fromkeys(path for paths in passed for path in paths.get(method, ())))
         for method in OPENAI_PATHS
     }
+
+
+def own_models(pools: Sequence[Pool]) -> list[dict[str, Any]]:
+    """Return what GET /v1/models/NAME answers for vLLM, which has no such path, with the spellings of that path."""
+    vllm = [pool for pool in pools if pool.serving.engine == "vllm"]
+    names = dict.fromkeys(name for pool in vllm for server in pool.servers for name in server.names)
+    return [{"paths": _model_paths(name), "body": _model_body(name)} for name in names]
+
+
+def _model_body(name: str) -> str:
+    # vLLM gives the time of the request as `created`: 0 says that nobody knows when the model was made.
+    return json.dumps({"id": name, "object": "model", "created": 0, "owned_by": "vllm"}, separators=(",", ":"))
+
+
+def _model_paths(name: str) -> tuple[str, ...]:
+    """Return the path of a model as clients write it: `@` and `:` as they are, or escaped."""
+    escaped = quote(name, safe="")
+    return tuple(dict.fromkeys(f"/v1/models/{each}" for each in (name, escaped, escaped.replace("%3A", "%3a"))))
 
 
 def _has_vllm(pools: Sequence[Pool]) -> bool:

@@ -1,5 +1,6 @@
 """Which requests get through the gateway to the engine, on a real HAProxy."""
 
+import json
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.doubles.engine import ENGINE_KEY, EngineDouble, running_engine
-from tests.gateways import CLIENT_KEY, SECOND_KEY, RunningGateway, running_gateway
+from tests.gateways import CLIENT_KEY, SECOND_KEY, RunningGateway, adapter_serving, running_gateway
 
 CHAT = b'{"model":"tiny"}'
 
@@ -77,7 +78,6 @@ FORBIDDEN = [
     ("GET", "/v1"),
     ("GET", "/v1/"),
     ("GET", "/v1/models/"),
-    ("GET", "/v1/models/tiny"),
     ("GET", "//v1/models"),
     ("GET", "/v1//models"),
     ("GET", "/./v1/models"),
@@ -86,6 +86,12 @@ FORBIDDEN = [
     ("GET", "/v1/models/../../metrics"),
     ("GET", "/v1/models/..%2f..%2fmetrics"),
     ("GET", "/v1/models/%2e%2e/%2e%2e/metrics"),
+    ("GET", "/v1/models/tiny/x"),
+    ("GET", "/v1/models/%74iny"),
+    ("GET", "/v1/models/contract%2540"),
+    ("GET", "/v1/models/.."),
+    ("POST", "/v1/models/tiny"),
+    ("HEAD", "/v1/models/tiny"),
     ("GET", "/v1/models;x=1"),
     ("GET", "/v1/models;/../../metrics"),
     ("GET", "/v1/models%00"),
@@ -267,7 +273,22 @@ KEYS = [
     ("scheme alone", ["Authorization: Bearer"], 401, "missing_api_key"),
     ("no scheme", [f"Authorization: {CLIENT_KEY}"], 401, "missing_api_key"),
     ("Basic", [f"Authorization: Basic {CLIENT_KEY}"], 401, "missing_api_key"),
-    ("wrong header", [f"X-Api-Key: {CLIENT_KEY}"], 401, "missing_api_key"),
+    ("Anthropic's header", [f"X-Api-Key: {CLIENT_KEY}"], 200, ""),
+    ("Azure's header", [f"api-key: {CLIENT_KEY}"], 200, ""),
+    ("the same key twice", [f"api-key: {CLIENT_KEY}", f"Authorization: Bearer {CLIENT_KEY}"], 200, ""),
+    (
+        "the same key three times",
+        [f"{name}: {CLIENT_KEY}" for name in ("api-key", "x-api-key")] + [f"Authorization: Bearer {CLIENT_KEY}"],
+        200,
+        "",
+    ),
+    ("an empty header besides", ["x-api-key:", f"Authorization: Bearer {CLIENT_KEY}"], 200, ""),
+    ("a scheme in another header", [f"x-api-key: Bearer {CLIENT_KEY}"], 401, "missing_api_key"),
+    ("another header, empty", ["x-api-key:"], 401, "missing_api_key"),
+    ("another header, wrong", ["x-api-key: sk-unknown"], 401, "invalid_api_key"),
+    ("another header, the engine's", [f"api-key: {ENGINE_KEY}"], 401, "invalid_api_key"),
+    ("Basic besides", [f"x-api-key: {CLIENT_KEY}", "Authorization: Basic eA=="], 401, "missing_api_key"),
+    ("unknown header", [f"X-Key: {CLIENT_KEY}"], 401, "missing_api_key"),
     ("key in the query", [], 401, "missing_api_key"),
     ("two headers", [f"Authorization: Bearer {CLIENT_KEY}", "Authorization: Bearer x"], 401, "missing_api_key"),
     ("two keys", [f"Authorization: Bearer {CLIENT_KEY} x"], 401, "missing_api_key"),
@@ -292,6 +313,71 @@ def test_key_opens_or_is_refused(
         assert reply.code == code
         assert reply.headers["www-authenticate"].startswith('Bearer realm="llm"')
         assert requests_to(seen) == []
+
+
+TWO_KEYS = {
+    "bearer and x-api-key": [f"Authorization: Bearer {CLIENT_KEY}", f"x-api-key: {SECOND_KEY}"],
+    "bearer and api-key": [f"Authorization: Bearer {CLIENT_KEY}", f"api-key: {SECOND_KEY}"],
+    "x-api-key and api-key": [f"x-api-key: {CLIENT_KEY}", f"api-key: {SECOND_KEY}"],
+    "one of them wrong": [f"x-api-key: {CLIENT_KEY}", "api-key: x"],
+    "one of them with a blank": [f"Authorization: Bearer {CLIENT_KEY}", f"x-api-key: {CLIENT_KEY} x"],
+    "one header twice": [f"x-api-key: {CLIENT_KEY}", f"x-api-key: {CLIENT_KEY}"],
+}
+
+
+@pytest.mark.parametrize("headers", TWO_KEYS.values(), ids=TWO_KEYS.keys())
+def test_two_keys_that_differ_are_refused(gateway: RunningGateway, seen: EngineDouble, headers: list[str]) -> None:
+    """Which client it is would depend on the order of our rules."""
+    reply = gateway.ask("GET", "/v1/models", *headers, key=None)
+    assert (reply.status, reply.code) == (400, "conflicting_api_keys")
+    assert requests_to(seen) == []
+
+
+@pytest.mark.parametrize("header", ["x-api-key", "api-key"])
+def test_a_key_in_any_header_is_the_clients_and_stays_here(
+    gateway: RunningGateway, seen: EngineDouble, header: str
+) -> None:
+    reply = gateway.ask("GET", "/v1/models", f"{header}: {SECOND_KEY}", key=None)
+    assert gateway.logged(reply.headers["x-request-id"])["client"] == "second"
+    assert SECOND_KEY not in gateway.log()
+    (got,) = [each for each in seen.received if each.target != "/health"]
+    assert SECOND_KEY not in str(got.headers)
+    assert header not in {name.lower() for name in got.headers}
+
+
+MODELS = [
+    ("/v1/models/tiny", 200, "tiny"),
+    ("/v1/models/contract@1", 200, "contract@1"),
+    ("/v1/models/contract%401", 200, "contract@1"),
+    ("/v1/models/contract", 200, "contract"),
+    ("/v1/models/contract@1?x=y", 200, "contract@1"),
+    ("/v1/models/contract@2", 404, None),
+    ("/v1/models/contract:1", 404, None),
+    ("/v1/models/contract%3a1", 404, None),
+    ("/v1/models/TINY", 404, None),
+    ("/v1/models/gpt-4o", 404, None),
+]
+
+
+@pytest.fixture(scope="module")
+def with_adapter(engine: EngineDouble, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
+    with running_gateway(tmp_path_factory.mktemp("adapter"), engine, serving=adapter_serving(engine.port)) as running:
+        yield running
+
+
+@pytest.mark.parametrize(("path", "status", "name"), MODELS)
+def test_one_model_is_described_by_the_gateway(
+    with_adapter: RunningGateway, seen: EngineDouble, path: str, status: int, name: str | None
+) -> None:
+    """vLLM has no such path; clients call it to see whether a model exists."""
+    reply = with_adapter.ask("GET", path)
+    assert reply.status == status
+    if name:
+        assert json.loads(reply.body) == {"id": name, "object": "model", "created": 0, "owned_by": "vllm"}
+    else:
+        assert reply.code == "model_not_found"
+    assert with_adapter.ask("GET", path, key=None).status == 401
+    assert requests_to(seen) == []
 
 
 def test_hash_of_a_key_is_not_a_key(gateway: RunningGateway) -> None:

@@ -24,6 +24,8 @@ OPENAI_OF_OLLAMA = [
     ("POST", "/v1/responses", 200),
     ("GET", "/v1/models/tiny", 200),
     ("GET", "/v1/models/tiny:latest", 200),
+    ("GET", "/v1/models/tiny%3Alatest", 200),
+    ("GET", "/v1/models/tiny%3alatest", 200),
     ("GET", "/v1/models/other", 404),
     ("GET", "/v1/models/tiny/..", 404),
     ("POST", "/v1/models/tiny", 404),
@@ -38,7 +40,8 @@ def test_ollamas_part_of_openais_api_passes_with_a_key(engine: EngineDouble, tmp
     with running_gateway(tmp_path, engine, serving=ollama_serving(engine.port)) as gateway:
         for method, path, status in OPENAI_OF_OLLAMA:
             assert gateway.ask(method, path, body=CHAT if method == "POST" else b"").status == status, path
-            assert gateway.ask(method, path, key=None).status == (401 if status == 200 else 404), path
+            is_model = method == "GET" and path == "/v1/models/other"
+            assert gateway.ask(method, path, key=None).status == (401 if status == 200 or is_model else 404), path
 
 
 OLLAMA_REQUESTS = [("POST", "/api/chat"), ("POST", "/api/generate"), ("GET", "/api/tags")]

@@ -9,7 +9,7 @@ import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,7 +20,8 @@ from provisioning.access.certificates import CA_CERTIFICATE, server_certificate
 from provisioning.access.credentials import Credentials
 from provisioning.converge.resources import Secret
 from provisioning.roles.gateway.gateway import haproxy_config, keys_map
-from provisioning.roles.gateway.pools import Pool, loopback_pool
+from provisioning.roles.gateway.policy import POLICY, policy_text, scripts
+from provisioning.roles.gateway.pools import Pool, PoolServer, loopback_pool
 from provisioning.roles.gateway.process import Places
 from serving.spec.models import GatewaySpec, ServingSpec
 from tests.doubles.engine import ENGINE_KEY, EngineDouble
@@ -53,10 +54,12 @@ def free_port() -> int:
         return port
 
 
-def vllm_serving(port: int) -> ServingSpec:
+def vllm_serving(port: int, name: str = "tiny", adapters: Sequence[str] = ()) -> ServingSpec:
     """Return the spec of an engine at `port`."""
-    model = {"name": "tiny", "source": {"kind": "tiny", "name": "llama"}}
-    return ServingSpec.model_validate({"model": model, "vllm": {"port": port}})
+    tiny = {"kind": "tiny", "name": "llama"}
+    listed = [{"name": each, "source": {**tiny, "adapter": "a"}} for each in adapters]
+    model = {"name": name, "source": tiny}
+    return ServingSpec.model_validate({"model": model, "adapters": listed, "vllm": {"port": port}})
 
 
 def adapter_serving(port: int) -> ServingSpec:
@@ -232,6 +235,19 @@ def running_gateway(
         yield running
 
 
+def engine_pool(
+    engines: Mapping[str, EngineDouble], *, places: int = 1, names: Sequence[str] = ("tiny",), name: str = POOL
+) -> Pool:
+    """Return a pool of engines, by the names of their hosts. A host has those of `names` that its engine serves."""
+    base, *adapters = names
+    serving = vllm_serving(8000, base, adapters)
+    servers = tuple(
+        PoolServer(name=host, port=each.port, places=places, names=tuple(n for n in names if n in each.models))
+        for host, each in engines.items()
+    )
+    return Pool(name=name, serving=serving, servers=servers)
+
+
 def gateway_spec(**spec: Any) -> GatewaySpec:
     """Return the spec of a gateway on a free port, with unchecked fields `spec`."""
     return GatewaySpec(port=free_port(), clients=(CLIENT, SECOND_CLIENT)).model_copy(update=spec)
@@ -246,6 +262,7 @@ def gateway_before(
         config=f"{folder}/haproxy.cfg",
         certificate=f"{folder}/server.pem",
         keys=f"{folder}/keys.map",
+        lua=f"{folder}/lua",
         admin_socket=f"{folder}/admin.sock",
         address=address,
         metrics_address=f"{ADDRESS}:{free_port()}",
@@ -255,6 +272,7 @@ def gateway_before(
     credentials = sample_credentials(pem)
     Path(places.certificate).write_text(pem)
     Path(places.keys).write_text(keys_map(credentials))
+    write_lua(places, pools, gateway)
     Path(places.config).write_text(haproxy_config(pools, gateway, places))
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
@@ -272,6 +290,19 @@ def gateway_before(
     finally:
         process.terminate()
         process.wait(DEADLINE_S)
+
+
+def write_lua(places: Places, pools: Sequence[Pool], gateway: GatewaySpec) -> None:
+    """Write the files that HAProxy's Lua needs."""
+    Path(places.lua).mkdir(exist_ok=True)
+    for name, text in (scripts() | {POLICY: policy_text(pools, gateway)}).items():
+        (Path(places.lua) / name).write_text(text)
+
+
+def body_of(size: int) -> bytes:
+    """Return a request body of `size` bytes."""
+    begin, end = b'{"model":"tiny","prompt":"', b'"}'
+    return begin + b"x" * (size - len(begin + end)) + end
 
 
 def _command(path: str, command: str) -> str:

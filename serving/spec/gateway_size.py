@@ -19,9 +19,6 @@ GPU_HOST_SHARE = 1 / 8
 HEADER_BYTES = 32 * 1024
 """Largest request head."""
 
-BUFFERED_BODY_BYTES = MIB
-"""Largest body that HAProxy buffers before a request enters the queue, and largest body in chunks."""
-
 CONNECTION_BYTES = 128 * 1024
 """Memory of a connection beside its buffers, mostly TLS: 70 KiB measured with HAProxy 2.6 on 2026-11-29."""
 
@@ -47,9 +44,8 @@ class GatewaySize:
     connections: int
     connections_per_client: int
     body_bytes: int
-    buffered_body_bytes: int
     buffer_bytes: int
-    """Size of one buffer: the head and the buffered body of a request."""
+    """Size of one buffer: the head and the body of a request."""
     buffers: int
     memory_mib: int
     """Largest memory of all of them together."""
@@ -97,8 +93,7 @@ def _size(gateway: GatewaySpec, spare: int) -> GatewaySize:
     """Return the limits with `spare` connections beside those of requests."""
     requests = gateway.max_concurrency + gateway.max_queue
     body_bytes = gateway.max_body_kib * 1024
-    buffered = min(body_bytes, BUFFERED_BODY_BYTES)
-    buffer_bytes = buffered + 2 * HEADER_BYTES
+    buffer_bytes = body_bytes + 2 * HEADER_BYTES
     connections = requests + spare
     # A running request may briefly use two more buffers: one towards the engine, one for the answer.
     buffers = connections + 2 * gateway.max_concurrency + SPARE_BUFFERS
@@ -107,7 +102,6 @@ def _size(gateway: GatewaySpec, spare: int) -> GatewaySize:
         connections=connections,
         connections_per_client=requests + spare // 2,
         body_bytes=body_bytes,
-        buffered_body_bytes=buffered,
         buffer_bytes=buffer_bytes,
         buffers=buffers,
         memory_mib=PROGRAM_MIB + -(-held_bytes // MIB),

@@ -111,17 +111,15 @@ LATER_ERRORS = (Answer(status=422, message="The gateway cannot process this requ
 """The same for statuses that later releases know and HAProxy 2.4 rejects."""
 
 
-def waited_or_down(is_up: str) -> str:
+def waited_or_down() -> str:
     """Return the arguments of `http-error` for HAProxy's 503, which has two causes.
-
-    `is_up`: HAProxy's expression for an engine that is up.
 
     If the cause is a full queue, haproxy.cfg.j2 changes the status to 429 (`http-after-response set-status`).
     """
     waited, down = ANSWERS["waited_too_long"], ANSWERS["engine_down"]
 
     def either(one: str, other: str) -> str:
-        return f'%[{is_up},iif("{one}","{other}")]'
+        return f'%[lua.waited,iif("{one}","{other}")]'
 
     chosen = Answer(status=down.status, message="MESSAGE", kind="KIND", code="CODE", headers=down.headers).body
     body = (

@@ -13,6 +13,7 @@ from provisioning.access.credentials import Credentials
 from provisioning.converge.resources import File, Resource
 from provisioning.roles.engine.engine import HEALTH_PATH as ENGINE_HEALTH_PATH
 from provisioning.roles.gateway.answers import waited_or_down
+from provisioning.roles.gateway.policy import lua_files
 from provisioning.roles.gateway.pools import LOOPBACK, Pool
 from provisioning.roles.gateway.process import Places, Process, haproxy, process_values
 from provisioning.templates.render import render
@@ -51,6 +52,11 @@ LOG_FIELDS = {
     "address": '"%[src,regsub(^::ffff:,)]"',
     "method": '"%HM"',
     "path": '"%[var(txn.path),bytes(0,200),regsub(sk-[A-Za-z0-9_-]+,sk-***,g),regsub([^A-Za-z0-9/._~%@:*-],_,g)]"',
+    "model": '"%[var(txn.model)]"',
+    "pool": '"%[var(txn.pool)]"',
+    "host": '"%s"',
+    "decision": '"%[var(txn.decision)]"',
+    "reason": '"%[var(txn.reason)]"',
     "status": "%ST",
     "request_bytes": "%U",
     "response_bytes": "%B",
@@ -59,6 +65,7 @@ LOG_FIELDS = {
     "first_byte_ms": "%Tr",
     "total_ms": "%Ta",
     "queued_before": "%bq",
+    "retries": '"%rc"',
     "ended": '"%ts"',
     "tls": '"%sslv"',
 }
@@ -79,7 +86,10 @@ def gateway(
             port=gateway.port,
             config=haproxy_config(pools, gateway, places, reserved),
             certificate=credentials.certificate,
-            files=(File(path=places.keys, content=keys_map(credentials), mode=0o600),),
+            files=(
+                File(path=places.keys, content=keys_map(credentials), mode=0o600),
+                *lua_files(places.lua, pools, gateway),
+            ),
             needs_engine_key=_has_vllm(pools),
             drain_s=max(pool.serving.drain_s for pool in pools),
             memory_max_mib=reserved,
@@ -94,6 +104,7 @@ def haproxy_config(pools: Sequence[Pool], gateway: GatewaySpec, places: Places, 
         "haproxy.cfg.j2",
         **process_values(gateway, places, reserved),
         pools=[_pool_values(pool) for pool in pools],
+        waited_or_down=waited_or_down(),
         paths=passed_paths(pools),
         models=own_models(pools),
         key_headers=KEY_HEADERS,
@@ -108,8 +119,6 @@ def haproxy_config(pools: Sequence[Pool], gateway: GatewaySpec, places: Places, 
 def _pool_values(pool: Pool) -> dict[str, Any]:
     """Return what the template needs of a pool."""
     serving = pool.serving
-    # In the old process after a reload nbsrv is 0, though servers are up.
-    is_up = f"srv_is_up({pool.name}/{pool.servers[0].name})" if len(pool.servers) == 1 else f"nbsrv({pool.name})"
     return {
         "name": pool.name,
         "servers": pool.servers,
@@ -117,8 +126,6 @@ def _pool_values(pool: Pool) -> dict[str, Any]:
         "engine_host": f"{LOOPBACK}:{serving.port}",
         "engine_key": "${VLLM_API_KEY}" if serving.engine == "vllm" else "",
         "health_path": ENGINE_HEALTH_PATH[serving.engine],
-        "waited_or_down": waited_or_down(is_up),
-        "is_up": is_up,
     }
 
 

@@ -59,6 +59,7 @@ class Places:
     config: str = f"{GATEWAY_DIR}/haproxy.cfg"
     certificate: str = f"{GATEWAY_DIR}/server.pem"
     keys: str = f"{GATEWAY_DIR}/keys.map"
+    lua: str = f"{GATEWAY_DIR}/lua"
     admin_socket: str = HAPROXY_ADMIN_SOCKET
     address: str = "::"
     """Both IPv6 and IPv4."""
@@ -75,8 +76,7 @@ class Limits:
     connections: int
     connections_per_client: int
     body_bytes: int
-    buffered_body_bytes: int
-    """Largest body that is read whole before the request enters the queue, and the largest chunked body, in bytes."""
+    """Largest body. It is read whole before the request enters the queue."""
     buffer_bytes: int
     buffers: int
     old_process_s: int
@@ -90,7 +90,8 @@ class Limits:
     keepalive_interval_s: int = 10
     keepalive_count: int = 6
     """A peer that vanished without closing is noticed after 90 s."""
-    threads: int = 4
+    threads: int = 1
+    """One thread sees exact counters, and gives no place away twice."""
     operator_connections: int = 64
 
     @classmethod
@@ -101,7 +102,6 @@ class Limits:
             connections=size.connections,
             connections_per_client=size.connections_per_client,
             body_bytes=size.body_bytes,
-            buffered_body_bytes=size.buffered_body_bytes,
             buffer_bytes=size.buffer_bytes,
             buffers=size.buffers,
             old_process_s=max(3600, 2 * gateway.request_timeout_s),
@@ -118,8 +118,8 @@ class Process:
     """Text of haproxy.cfg."""
     certificate: Secret
     """PEM: certificate, chain and private key."""
-    files: tuple[File, ...] = ()
-    """Other files that the configuration names; a change reloads it."""
+    files: tuple[File | Directory, ...] = ()
+    """Other files that the configuration names, and their folders; a change reloads it."""
     needs_engine_key: bool
     """Whether the configuration takes the engine's key from the environment."""
     drain_s: int

@@ -71,7 +71,7 @@ SPECS = [
     GatewaySpec(max_concurrency=1, max_queue=0),
     GatewaySpec(max_queue=254),
     GatewaySpec(max_concurrency=128, max_queue=1000, max_body_kib=64),
-    GatewaySpec(max_body_kib=65536),
+    GatewaySpec(max_queue=16, max_body_kib=2048),
 ]
 
 

@@ -22,11 +22,21 @@ from provisioning.roles.gateway.gateway import (
     haproxy_config,
     keys_map,
 )
+from provisioning.roles.gateway.policy import POLICY, SCRIPTS
 from provisioning.roles.gateway.pools import Pool, loopback_pool
 from provisioning.roles.gateway.process import DROP_IN, Limits, Places
 from provisioning.roles.host.layout import ENGINE_ENV, GATEWAY_UNIT
 from serving.spec.models import GatewaySpec, ServingSpec
-from tests.gateways import CLIENT_KEY, ENGINE_HOST, POOL, haproxy, ollama_serving, sample_credentials, vllm_serving
+from tests.gateways import (
+    CLIENT_KEY,
+    ENGINE_HOST,
+    POOL,
+    haproxy,
+    ollama_serving,
+    sample_credentials,
+    vllm_serving,
+    write_lua,
+)
 
 VLLM = vllm_serving(8000)
 
@@ -63,7 +73,11 @@ def test_configuration_is_checked_by_haproxy_before_it_is_used() -> None:
 def test_change_of_certificate_keys_or_configuration_reloads_and_never_restarts() -> None:
     unit = resource(Unit, GATEWAY_UNIT)
     places = Places()
-    assert unit.reload_on == tuple(f"file:{path}" for path in (places.certificate, places.keys, places.config))
+    scripts = [f"{places.lua}/{name}" for name in (*SCRIPTS, POLICY)]
+    assert set(unit.reload_on) == {
+        f"directory:{places.lua}",
+        *(f"file:{path}" for path in (places.certificate, places.keys, places.config, *scripts)),
+    }
     assert unit.restart_on == (f"file:{DROP_IN}", f"generated_secret:{ENGINE_ENV}")
 
 
@@ -140,13 +154,16 @@ def test_haproxy_accepts_the_configuration_without_a_warning(
     places = Places(
         certificate=f"{tmp_path}/server.pem",
         keys=f"{tmp_path}/keys.map",
+        lua=f"{tmp_path}/lua",
         admin_socket=f"{tmp_path}/admin.sock",
         chroot=str(tmp_path),
     )
     Path(places.certificate).write_text(certificate)
     Path(places.keys).write_text(keys_map(sample_credentials()))
     config = tmp_path / "haproxy.cfg"
-    config.write_text(haproxy_config(pools(serving), GatewaySpec.model_validate(spec), places))
+    gateway = GatewaySpec.model_validate(spec)
+    write_lua(places, pools(serving), gateway)
+    config.write_text(haproxy_config(pools(serving), gateway, places))
     done = subprocess.run([haproxy(), "-c", "-f", config], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "WARNING" not in done.stdout + done.stderr
@@ -166,7 +183,7 @@ def test_limits_grow_with_the_queue() -> None:
     small, large = Limits.of(GatewaySpec(max_queue=0)), Limits.of(GatewaySpec(max_queue=1000))
     for limits, requests in ((small, 16), (large, 1016)):
         assert requests < limits.connections_per_client < limits.connections
-        assert limits.buffer_bytes > limits.buffered_body_bytes + limits.header_bytes
+        assert limits.buffer_bytes > limits.body_bytes + limits.header_bytes
 
 
 def test_haproxys_memory_is_limited_and_not_exceeded() -> None:

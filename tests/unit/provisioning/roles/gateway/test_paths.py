@@ -185,17 +185,19 @@ def test_second_request_cannot_be_smuggled(gateway: RunningGateway, seen: Engine
 
 HEAD = f"Host: g\r\nAuthorization: Bearer {CLIENT_KEY}\r\nConnection: close\r\n"
 
+IN_ONE = b"%x\r\n%s\r\n" % (len(CHAT), CHAT)
+
 IN_CHUNKS = {
-    "plain": ("1.1", "", b"2\r\n{}\r\n0\r\n\r\n"),
-    "extension": ("1.1", "", b"2;name=value\r\n{}\r\n0\r\n\r\n"),
-    "many chunks": ("1.1", "", b"1\r\n{\r\n1\r\n}\r\n0\r\n\r\n"),
-    "a length besides": ("1.1", "Content-Length: 50\r\n", b"2\r\n{}\r\n0\r\n\r\n"),
-    "HTTP/1.0": ("1.0", "", b"2\r\n{}\r\n0\r\n\r\n"),
-    "Expect": ("1.1", "Expect: 100-continue\r\n", b"2\r\n{}\r\n0\r\n\r\n"),
+    "plain": ("1.1", "", IN_ONE + b"0\r\n\r\n"),
+    "extension": ("1.1", "", IN_ONE.replace(b"\r\n", b";name=value\r\n", 1) + b"0\r\n\r\n"),
+    "many chunks": ("1.1", "", b"".join(b"1\r\n%c\r\n" % each for each in CHAT) + b"0\r\n\r\n"),
+    "a length besides": ("1.1", "Content-Length: 50\r\n", IN_ONE + b"0\r\n\r\n"),
+    "HTTP/1.0": ("1.0", "", IN_ONE + b"0\r\n\r\n"),
+    "Expect": ("1.1", "Expect: 100-continue\r\n", IN_ONE + b"0\r\n\r\n"),
     "trailers": (
         "1.1",
         "Trailer: X-A\r\n",
-        b"2\r\n{}\r\n0\r\nX-Data-Parallel-Rank: 1\r\nContent-Length: 50\r\nX-A: \x01\r\n\r\n",
+        IN_ONE + b"0\r\nX-Data-Parallel-Rank: 1\r\nContent-Length: 50\r\nX-A: \x01\r\n\r\n",
     ),
 }
 
@@ -209,7 +211,7 @@ def test_body_in_chunks_reaches_the_engine_with_its_length_and_without_trailers(
     assert gateway.exchange(head + body).status == 200
     (got,) = [each for each in seen.received if each.target != "/health"]
     names = {name.lower(): value for name, value in got.headers.items()}
-    assert (got.body, names["content-length"]) == (b"{}", "2")
+    assert (got.body, names["content-length"]) == (CHAT, str(len(CHAT)))
     assert not {"transfer-encoding", "trailer", "expect", "x-a", "x-data-parallel-rank"} & set(names)
 
 
@@ -251,7 +253,7 @@ def test_header_that_is_not_ascii_stays_at_the_gateway(gateway: RunningGateway, 
 )
 def test_compressed_body_is_refused(gateway: RunningGateway, seen: EngineDouble, coding: str, status: int) -> None:
     """It reached the engine, which parsed the compressed bytes as JSON."""
-    reply = gateway.ask("POST", "/v1/completions", f"Content-Encoding: {coding}", body=b"{}")
+    reply = gateway.ask("POST", "/v1/completions", f"Content-Encoding: {coding}", body=CHAT)
     assert reply.status == status
     assert status == 200 or reply.code == "unsupported_content_encoding"
     assert len(requests_to(seen)) == (status == 200)

@@ -97,7 +97,7 @@ def test_client_that_hangs_up_frees_its_place_in_the_queue(
     (running,) = fill(people, gateway, engine, running=1, waiting=0)
     with gateway.connect() as impatient:
         head = f"POST /v1/completions HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer {CLIENT_KEY}\r\n"
-        impatient.sendall(f"{head}Content-Length: 2\r\n\r\n{{}}".encode())
+        impatient.sendall(f"{head}Content-Length: {len(CHAT)}\r\n\r\n".encode() + CHAT)
         wait_for(lambda: gateway.waiting() == 1, "the impatient one waits")
     wait_for(lambda: gateway.waiting() == 0, "the place is free")
     engine.hold.set()

@@ -1,0 +1,95 @@
+"""The tables that HAProxy's Lua decides by, and the Lua itself.
+
+Does not decide: lua/decide.lua does, for each request.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from provisioning.converge.resources import Directory, File
+from provisioning.roles.gateway.answers import RETRY_AFTER_S
+from provisioning.roles.gateway.pools import Pool
+from serving.spec.models import GatewaySpec
+
+POLICY = "policy.lua"
+
+SCRIPTS = ("answers.lua", "decide.lua", "places.lua", "strict_json.lua")
+
+
+def lua_files(folder: str, pools: Sequence[Pool], gateway: GatewaySpec) -> tuple[Directory | File, ...]:
+    """Return the files that HAProxy loads from `folder`."""
+    texts = scripts() | {POLICY: policy_text(pools, gateway)}
+    within = (f"directory:{folder}",)
+    return (
+        Directory(path=folder, mode=0o700),
+        *(File(path=f"{folder}/{name}", content=text, after=within) for name, text in texts.items()),
+    )
+
+
+def scripts() -> dict[str, str]:
+    """Return the text of each script, by file name."""
+    return {name: (Path(__file__).parent / "lua" / name).read_text(encoding="utf-8") for name in SCRIPTS}
+
+
+def policy_text(pools: Sequence[Pool], gateway: GatewaySpec) -> str:
+    """Return policy.lua: which pool and which hosts serve each name, and the limits."""
+    models = {name: _model(pool, name, number) for number, pool in enumerate(pools, 1) for name in _spellings(pool)}
+    policy = {
+        "pools": [_pool(pool) for pool in pools],
+        "models": models,
+        "names": list(dict.fromkeys(name for pool in pools for name in _served(pool))),
+        "max_queue": gateway.max_queue,
+        "queue_timeout_s": gateway.queue_timeout_s,
+        "retry_after_s": RETRY_AFTER_S,
+    }
+    return f"-- Written by llm-deploy (gateway role); edits are lost.\nreturn {lua(policy)}\n"
+
+
+def _pool(pool: Pool) -> dict[str, Any]:
+    servers = [
+        {"name": each.name, "places": each.places, "names": dict.fromkeys(map(_bare, each.names), True)}
+        for each in pool.servers
+    ]
+    return {"name": pool.name, "places": pool.places, "servers": servers}
+
+
+def _model(pool: Pool, name: str, number: int) -> dict[str, Any]:
+    """Return what `name` means: its pool's number, its bare name, and the adapter: empty for the base model."""
+    bare = _bare(name)
+    return {"pool": number, "name": bare, "adapter": "" if bare == _bare(pool.serving.model.name) else bare}
+
+
+def _served(pool: Pool) -> list[str]:
+    """Return the names that a host of the pool serves."""
+    return list(dict.fromkeys(name for server in pool.servers for name in server.names))
+
+
+def _spellings(pool: Pool) -> list[str]:
+    """Return the names that clients may write. Ollama takes one without its tag `:latest` too."""
+    return list(dict.fromkeys(each for name in _served(pool) for each in (name, _bare(name))))
+
+
+def _bare(name: str) -> str:
+    return name.removesuffix(":latest")
+
+
+def lua(value: Any, indent: str = "") -> str:
+    """Return `value` as a Lua expression."""
+    deeper = indent + "  "
+    if isinstance(value, Mapping):
+        rows = [f"[{lua(key)}] = {lua(each, deeper)}" for key, each in value.items() if each is not None]
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        rows = [lua(each, deeper) for each in value]
+    elif isinstance(value, bool):
+        return str(value).lower()
+    elif isinstance(value, int | float):
+        return repr(value)
+    else:
+        return '"' + "".join(_letter(byte) for byte in str(value).encode()) + '"'
+    return "{\n" + "".join(f"{deeper}{row},\n" for row in rows) + indent + "}" if rows else "{}"
+
+
+def _letter(byte: int) -> str:
+    """Return a byte of a string in Lua's syntax."""
+    return chr(byte) if 32 <= byte < 127 and chr(byte) not in '"\\' else f"\\{byte:03d}"  # noqa: PLR2004 (ASCII)

@@ -1,0 +1,173 @@
+"""Which host computes a request: its home if a place is free there, else the least loaded host with one."""
+
+import json
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.doubles.engine import TOKENS, EngineDouble, running_engine
+from tests.gateways import Reply, RunningGateway, engine_pool, gateway_before, gateway_spec, wait_for
+
+HOSTS = ("gpu-1", "gpu-2", "gpu-3")
+
+
+@pytest.fixture
+def engines() -> Iterator[dict[str, EngineDouble]]:
+    """Three engines. Each computes a token of a stream when its test says so."""
+    with ExitStack() as stack:
+        found = {host: stack.enter_context(running_engine()) for host in HOSTS}
+        yield found
+        for each in found.values():
+            each.steps = None
+
+
+@pytest.fixture
+def people() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(32) as pool:
+        yield pool
+
+
+@contextmanager
+def before(
+    folder: Path, engines: dict[str, EngineDouble], *, places: int = 1, names: tuple[str, ...] = ("tiny",), **spec: Any
+) -> Iterator[RunningGateway]:
+    with gateway_before(folder, [engine_pool(engines, places=places, names=names)], gateway_spec(**spec)) as gateway:
+        for host in engines:
+            wait_for(lambda host=host: gateway.engine_is("UP", host), host)  # type: ignore[misc]
+        yield gateway
+
+
+def ask(gateway: RunningGateway, prompt: str, *, model: str = "tiny", stream: bool = False, name: str = "") -> Reply:
+    headers = (f"X-Request-Id: {name}",) if name else ()
+    body = json.dumps({"model": model, "prompt": prompt, "stream": stream}).encode()
+    return gateway.ask("POST", "/v1/completions", *headers, body=body)
+
+
+def computed(engine: EngineDouble) -> int:
+    """Return how many requests an engine has got."""
+    return sum(got.target == "/v1/completions" for got in engine.received)
+
+
+def home(gateway: RunningGateway, prompt: str, model: str = "tiny") -> str:
+    """Return the host that computes `prompt` when all are free."""
+    name = f"home-{model}-{len(gateway.log_lines())}"
+    assert ask(gateway, prompt, model=model, name=name).status == 200
+    host: str = gateway.logged(name)["host"]
+    return host
+
+
+def test_same_prompt_goes_to_the_same_host_and_prompts_spread_over_all(
+    tmp_path: Path, engines: dict[str, EngineDouble]
+) -> None:
+    with before(tmp_path, engines) as gateway:
+        homes = {prompt: home(gateway, prompt) for prompt in map("contract {}".format, range(24))}
+        assert set(homes.values()) == set(HOSTS)
+        assert {prompt: home(gateway, prompt) for prompt in list(homes)[:6]} == dict(list(homes.items())[:6])
+
+
+def test_text_after_the_head_of_a_prompt_does_not_change_its_home(
+    tmp_path: Path, engines: dict[str, EngineDouble]
+) -> None:
+    with before(tmp_path, engines) as gateway:
+        assert len({home(gateway, "a" * 300 + str(number)) for number in range(6)}) == 1
+
+
+def test_prompts_of_a_host_that_is_down_move_and_no_others(tmp_path: Path, engines: dict[str, EngineDouble]) -> None:
+    with before(tmp_path, engines) as gateway:
+        prompts = [f"contract {number}" for number in range(12)]
+        homes = {prompt: home(gateway, prompt) for prompt in prompts}
+        gateway.admin("set server main/gpu-2 state drain")
+        moved = {prompt: home(gateway, prompt) for prompt in prompts}
+        assert "gpu-2" not in moved.values()
+        assert all(moved[prompt] == host for prompt, host in homes.items() if host != "gpu-2")
+
+
+def test_nine_requests_of_one_home_are_three_for_each_host_and_none_waits_beside_a_free_place(
+    tmp_path: Path, engines: dict[str, EngineDouble], people: ThreadPoolExecutor
+) -> None:
+    for each in engines.values():
+        each.steps = threading.Semaphore(0)
+    with before(tmp_path, engines) as gateway:
+        replies: list[Future[Reply]] = [people.submit(ask, gateway, "one", stream=True) for _ in range(9)]
+        for left in (6, 3, 0):
+            wait_for(lambda: all(each.running == 1 for each in engines.values()), "a request on each host")
+            wait_for(lambda left=left: gateway.waiting() == left, "the others wait")  # type: ignore[misc]
+            done = [computed(each) for each in engines.values()]
+            assert done == [(9 - left) // 3] * 3
+            for each in engines.values():
+                assert each.steps
+                each.steps.release(len(TOKENS))
+        assert [reply.result().status for reply in replies] == [200] * 9
+    assert [computed(each) for each in engines.values()] == [3, 3, 3]
+
+
+def test_host_that_is_free_first_takes_the_next_request(
+    tmp_path: Path, engines: dict[str, EngineDouble], people: ThreadPoolExecutor
+) -> None:
+    """Whatever its home: it waits in the pool's queue and not in that of a host."""
+    for each in engines.values():
+        each.steps = threading.Semaphore(0)
+    with before(tmp_path, engines) as gateway:
+        replies = [people.submit(ask, gateway, "one", stream=True) for _ in range(9)]
+        wait_for(lambda: gateway.waiting() == 6, "six wait")
+        fast = engines["gpu-3"]
+        assert fast.steps
+        for done in range(1, 7):
+            fast.steps.release(len(TOKENS))
+            wait_for(lambda done=done: computed(fast) == done + 1, "the next one")  # type: ignore[misc]
+        assert gateway.waiting() == 0
+        for each in engines.values():
+            assert each.steps
+            each.steps.release(100)
+        assert [reply.result().status for reply in replies] == [200] * 9
+
+
+def test_host_without_an_adapter_is_not_asked_for_it(
+    tmp_path: Path, engines: dict[str, EngineDouble], people: ThreadPoolExecutor
+) -> None:
+    engines["gpu-1"].models = engines["gpu-2"].models = ("tiny",)
+    engines["gpu-3"].models = ("tiny", "contract")
+    engines["gpu-3"].hold.clear()
+    with before(tmp_path, engines, names=("tiny", "contract")) as gateway:
+        replies = [people.submit(ask, gateway, f"text {number}", model="contract") for number in range(4)]
+        wait_for(lambda: computed(engines["gpu-3"]) == 1, "one runs")
+        assert ask(gateway, "other", model="tiny").status == 200  # the others' places are free
+        engines["gpu-3"].hold.set()
+        assert [reply.result().status for reply in replies] == [200] * 4
+    assert computed(engines["gpu-3"]) == 4
+    assert computed(engines["gpu-1"]) + computed(engines["gpu-2"]) == 1
+
+
+def test_empty_answer_is_asked_for_once_more_elsewhere_and_logged(
+    tmp_path: Path, engines: dict[str, EngineDouble]
+) -> None:
+    with before(tmp_path, engines) as gateway:
+        first = home(gateway, "one")
+        engines[first].faults.add("hang_up")
+        assert ask(gateway, "one", name="retried").status == 200
+        line = gateway.logged("retried")
+        assert line["retries"] == "+1"
+        assert line["host"] != first
+
+
+def test_refused_connection_is_asked_for_elsewhere(tmp_path: Path, engines: dict[str, EngineDouble]) -> None:
+    with before(tmp_path, engines) as gateway:
+        first = home(gateway, "one")
+        engines[first].stop_listening()
+        assert ask(gateway, "one", name="refused").status == 200
+        assert gateway.logged("refused")["host"] != first
+
+
+def test_stream_that_has_begun_is_not_asked_for_again(tmp_path: Path, engines: dict[str, EngineDouble]) -> None:
+    with before(tmp_path, engines) as gateway:
+        for each in engines.values():
+            each.faults.add("stream_cut")
+        reply = ask(gateway, "one", stream=True)
+        assert reply.status == 200
+        assert b"[DONE]" not in reply.body
+    assert sum(map(computed, engines.values())) == 1

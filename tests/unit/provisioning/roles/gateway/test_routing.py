@@ -1,0 +1,112 @@
+"""The body decides which pool computes a request; what nobody can compute is refused by the gateway."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.doubles.engine import EngineDouble, running_engine
+from tests.gateways import RunningGateway, engine_pool, gateway_before, gateway_spec, wait_for
+
+KOREAN = "\uacc4\uc57d\uc11c \uc81c3\uc870"
+
+
+@pytest.fixture(scope="module")
+def engines() -> Iterator[dict[str, EngineDouble]]:
+    with running_engine() as small, running_engine() as large:
+        small.models, large.models = ("small", "contract"), ("large",)
+        yield {"small": small, "large": large}
+
+
+@pytest.fixture(scope="module")
+def gateway(engines: dict[str, EngineDouble], tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
+    """A gateway in front of two pools with one engine each."""
+    pools = [
+        engine_pool({"gpu-1": engines["small"]}, names=("small", "contract"), name="small"),
+        engine_pool({"gpu-2": engines["large"]}, names=("large",), name="large"),
+    ]
+    with gateway_before(tmp_path_factory.mktemp("pools"), pools, gateway_spec()) as running:
+        yield running
+
+
+def post(gateway: RunningGateway, body: Any, request_id: str = "") -> Any:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    headers = (f"X-Request-Id: {request_id}",) if request_id else ()
+    return gateway.ask("POST", "/v1/chat/completions", *headers, body=data)
+
+
+@pytest.mark.parametrize(
+    ("model", "pool", "host"),
+    [("small", "small", "gpu-1"), ("contract", "small", "gpu-1"), ("large", "large", "gpu-2")],
+)
+def test_model_in_the_body_chooses_the_pool(gateway: RunningGateway, model: str, pool: str, host: str) -> None:
+    body = {"messages": [{"role": "user", "content": f'{KOREAN} "model": "none"'}], "model": model}
+    assert post(gateway, body, f"to-{model}").status == 200
+    line = gateway.logged(f"to-{model}")
+    assert (line["model"], line["pool"], line["host"], line["decision"]) == (model, pool, host, "served")
+
+
+@pytest.mark.parametrize("escaped", [r"\u006carge", r"l\u0061rge"])
+def test_escapes_in_the_name_are_read_as_the_engine_reads_them(
+    gateway: RunningGateway, engines: dict[str, EngineDouble], escaped: str
+) -> None:
+    engines["large"].received.clear()
+    assert post(gateway, f'{{"model":"{escaped}"}}'.encode()).status == 200
+    assert [got.target for got in engines["large"].received if got.body]
+
+
+def test_unknown_model_is_refused_with_the_names_that_are_served(
+    gateway: RunningGateway, engines: dict[str, EngineDouble]
+) -> None:
+    for each in engines.values():
+        each.received.clear()
+    reply = post(gateway, {"model": "smalll"}, "unknown")
+    assert (reply.status, reply.code) == (404, "model_not_found")
+    assert json.loads(reply.body)["error"]["message"].endswith("small, contract, large")
+    assert gateway.logged("unknown")["reason"] == "model_not_found"
+    assert not [got for each in engines.values() for got in each.received if got.target != "/health"]
+
+
+REFUSED = {
+    "no JSON": (b"model=small", "invalid_json"),
+    "empty": (b"", "invalid_json"),
+    "a list": (b'[{"model":"small"}]', "invalid_json"),
+    "a key twice": (b'{"model":"small","model":"large"}', "invalid_json"),
+    "a key twice, once escaped": (rb'{"model":"small","mod\u0065l":"large"}', "invalid_json"),
+    "a BOM": (b'\xef\xbb\xbf{"model":"small"}', "invalid_json"),
+    "invalid UTF-8": (b'{"model":"small","prompt":"\xff"}', "invalid_json"),
+    "a comment": (b'{"model":"small"/**/}', "invalid_json"),
+    "NaN": (b'{"model":"small","temperature":NaN}', "invalid_json"),
+    "nested too deeply": (b'{"model":"small","a":' + b"[" * 70 + b"]" * 70 + b"}", "invalid_json"),
+    "text after the end": (b'{"model":"small"} {"model":"large"}', "invalid_json"),
+    "no model": (b'{"prompt":"hello"}', "invalid_model"),
+    "a model that is a number": (b'{"model":7}', "invalid_model"),
+    "a model that is a list": (b'{"model":["small"]}', "invalid_model"),
+}
+
+
+@pytest.mark.parametrize(("body", "code"), REFUSED.values(), ids=REFUSED.keys())
+def test_body_that_two_parsers_may_read_differently_stops_at_the_gateway(
+    gateway: RunningGateway, engines: dict[str, EngineDouble], body: bytes, code: str
+) -> None:
+    for each in engines.values():
+        each.received.clear()
+    reply = post(gateway, body)
+    assert (reply.status, reply.code) == (400, code)
+    assert not [got for each in engines.values() for got in each.received if got.target != "/health"]
+
+
+def test_pool_without_an_engine_refuses_and_the_other_serves(tmp_path: Path, engines: dict[str, EngineDouble]) -> None:
+    pools = [
+        engine_pool({"gpu-1": engines["small"]}, names=("small",), name="small"),
+        engine_pool({"gpu-2": engines["large"]}, names=("large",), name="large"),
+    ]
+    with gateway_before(tmp_path, pools, gateway_spec()) as gateway:
+        gateway.admin("disable server large/gpu-2")
+        assert post(gateway, {"model": "large"}).code == "engine_unavailable"
+        assert post(gateway, {"model": "small"}).status == 200
+        assert gateway.ask("GET", "/health", key=None).status == 200
+        gateway.admin("disable server small/gpu-1")
+        wait_for(lambda: gateway.ask("GET", "/health", key=None).status == 503, "no engine is left")

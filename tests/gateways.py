@@ -255,25 +255,38 @@ def gateway_spec(**spec: Any) -> GatewaySpec:
 
 @contextmanager
 def gateway_before(
-    folder: Path, pools: Sequence[Pool], gateway: GatewaySpec, *, address: str = ADDRESS
+    folder: Path, pools: Sequence[Pool], gateway: GatewaySpec, *, address: str = ADDRESS, door_ca: Path | None = None
 ) -> Iterator[RunningGateway]:
-    """Run HAProxy in front of `pools`."""
-    places = Places(
-        config=f"{folder}/haproxy.cfg",
-        certificate=f"{folder}/server.pem",
-        keys=f"{folder}/keys.map",
-        lua=f"{folder}/lua",
-        admin_socket=f"{folder}/admin.sock",
-        address=address,
-        metrics_address=f"{ADDRESS}:{free_port()}",
-        user="",
-    )
+    """Run HAProxy in front of `pools`. `door_ca`: the CA of pools on other hosts."""
+    places = places_in(folder, address, door_ca)
     pem = server_certificate(folder / "kept.pem", folder / "ca", (ADDRESS,), 2, datetime.now(UTC))
     credentials = sample_credentials(pem)
     Path(places.certificate).write_text(pem)
     Path(places.keys).write_text(keys_map(credentials))
     write_lua(places, pools, gateway)
     Path(places.config).write_text(haproxy_config(pools, gateway, places))
+    with running_haproxy(folder, places, gateway.port) as running:
+        yield running
+
+
+def places_in(folder: Path, address: str = ADDRESS, door_ca: Path | None = None) -> Places:
+    """Return the places of a HAProxy that runs in `folder` without root."""
+    return Places(
+        config=f"{folder}/haproxy.cfg",
+        certificate=f"{folder}/server.pem",
+        keys=f"{folder}/keys.map",
+        lua=f"{folder}/lua",
+        ca=str(door_ca),
+        admin_socket=f"{folder}/admin.sock",
+        address=address,
+        metrics_address=f"{ADDRESS}:{free_port()}",
+        user="",
+    )
+
+
+@contextmanager
+def running_haproxy(folder: Path, places: Places, port: int) -> Iterator[RunningGateway]:
+    """Run HAProxy with the files at `places`; it listens at `port`."""
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [haproxy(), "-W", "-S", f"{folder}/{MASTER_SOCKET}", "-f", places.config],
@@ -282,7 +295,7 @@ def gateway_before(
             env={**os.environ, "VLLM_API_KEY": ENGINE_KEY},
             cwd=folder,
         )
-    running = RunningGateway(gateway.port, places, folder / "ca" / CA_CERTIFICATE, folder, process)
+    running = RunningGateway(port, places, folder / "ca" / CA_CERTIFICATE, folder, process)
     try:
         wait_for(lambda: process.poll() is not None or running.is_ready(), "HAProxy")
         assert process.poll() is None, running.log()

@@ -39,6 +39,11 @@ def address_of(text: str) -> str:
     return text
 
 
+def is_plain_ip(text: str) -> bool:
+    """Return whether `text` is an IP address without an interface behind it, as firewall rules need it."""
+    return _ip_address(text) is not None and "%" not in text
+
+
 def _ip_address(text: str) -> IPv4Address | IPv6Address | None:
     """Return the IP address in `text`. None: `text` is not an IP address."""
     with contextlib.suppress(ValueError):

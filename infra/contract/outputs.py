@@ -15,7 +15,7 @@ from core.ports import SSH_PORT
 from core.reading.frozen import Frozen
 from core.reading.rules import Problem, StackName, matching, one_of, refuse, twice
 from infra.config.models.proxy import ProxySpec
-from infra.contract.address import Address
+from infra.contract.address import Address, is_plain_ip
 from infra.contract.data_dir import DataDir
 from infra.contract.host_key_line import host_key_line
 from infra.contract.stack_placement import Placement, exported_placement
@@ -224,6 +224,19 @@ class Hosts(Frozen):
             refuse(
                 [Problem("gateway_host", "is the only host, so no engine is behind it", "add hosts, or leave it out")]
             )
+        number = names.index(name)
+        if not is_plain_ip(self.hosts[number].peer_address):
+            key = "address" if self.hosts[number].private_address is None else "private_address"
+            what = "is no IP address, and the firewalls of the other hosts let in the gateway by its address"
+            hint = "write the IP address that they see as private_address"
+            refuse([Problem(f"hosts[{number}].{key}", what, hint)])
+        addresses = [host.peer_address for host in self.hosts]
+        hint = "write as private_address of each host what the others connect to"
+        refuse(
+            Problem(f"hosts[{number}].address", f"{address} is also that of {names[addresses.index(address)]}", hint)
+            for number, address in enumerate(addresses)
+            if addresses.index(address) < number
+        )
         pools = {number: host.pool for number, host in enumerate(self.hosts) if host.name != name}
         first = next(iter(pools.values()))
         hint = f"write {first}: the hosts of one stack serve the same model"

@@ -58,6 +58,11 @@ def server_certificate(
     return pem
 
 
+def ca_certificate(folder: Path, now: datetime, *, keep: bool = True) -> str:
+    """Return the PEM of the CA in `folder`. If there is none, it is made, and written unless `keep` is false."""
+    return certificate_pem(_ca(folder, now, keep=keep)[0])
+
+
 def _ca(folder: Path, now: datetime, *, keep: bool) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
     """Return the CA kept in `folder`, made if there is none and replaced if it expires soon."""
     path, key_path = folder / CA_CERTIFICATE, folder / CA_KEY

@@ -58,7 +58,7 @@ def credentials_for(stack: str, host: HostRecord, gateway: GatewaySpec, *, keep:
     else:
         names = tuple(dict.fromkeys((host.client_address, host.address, *gateway.hostnames)))
         folder = state_dir() / "ca"
-        with _locked(folder / ".lock"):
+        with lock_of_ca():
             path = stack_state_dir(stack) / "certificates" / f"{host.name}.pem"
             certificate = certificates.server_certificate(path, folder, names, gateway.tls.days, now, keep=keep)
         ca = folder / certificates.CA_CERTIFICATE
@@ -139,6 +139,11 @@ def _read_keys(path: Path) -> dict[str, str]:
 
 def _write_keys(path: Path, keys: dict[str, str]) -> None:
     write_atomically(path, json.dumps(keys, indent=2) + "\n", mode=0o600)
+
+
+def lock_of_ca() -> AbstractContextManager[None]:
+    """Wait for the lock of the checkout's CA."""
+    return _locked(state_dir() / "ca" / ".lock")
 
 
 def _locked(path: Path) -> AbstractContextManager[None]:

@@ -4,17 +4,14 @@ Made and kept on the controlling machine. Without a tunnel the engine's key neve
 it.
 """
 
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from core.files import write_atomically
 from core.paths import stack_state_dir
 from infra.clouds.program.ssh_key import KEY_NAME, make_key_pair
+from provisioning.access.engine_key import FILE_NAME, key_at
 from provisioning.converge.resources import Secret
-
-ENGINE_KEY_BYTES = 32
 
 
 @dataclass(frozen=True)
@@ -40,12 +37,8 @@ def tunnel_keys(stack: str, *, keep: bool = True) -> TunnelKeys:
 
 def _keys_in(folder: Path, stack: str) -> TunnelKeys:
     """Return the keys in `folder`, made if they are missing."""
-    private, public, engine = folder / KEY_NAME, folder / f"{KEY_NAME}.pub", folder / "engine-key"
+    private, public = folder / KEY_NAME, folder / f"{KEY_NAME}.pub"
     if not (private.exists() and public.exists()):
         folder.mkdir(mode=0o700, exist_ok=True)
         make_key_pair(private, comment=f"llm-deploy tunnel {stack}")
-    if not engine.exists():
-        write_atomically(engine, secrets.token_urlsafe(ENGINE_KEY_BYTES), mode=0o600)
-    return TunnelKeys(
-        Secret(private.read_text()), " ".join(public.read_text().split()[:2]), Secret(engine.read_text().strip())
-    )
+    return TunnelKeys(Secret(private.read_text()), " ".join(public.read_text().split()[:2]), key_at(folder / FILE_NAME))

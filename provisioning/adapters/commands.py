@@ -17,6 +17,8 @@ from provisioning.adapters.checks import check_releases
 from provisioning.adapters.hosts import AT_ONCE, AdapterStack, stack_of, who_asks
 from provisioning.adapters.report import Running, Served
 from provisioning.adapters.retire import Retired, retirement
+from provisioning.apply.gateway_names import tell_gateway
+from provisioning.hosts.installed_names import Names, all_names, installed_names
 from provisioning.hosts.parallel import on_each
 from provisioning.hosts.target import Target
 from provisioning.ssh.host_output import read_json
@@ -105,6 +107,8 @@ def _apply(stack: AdapterStack, again: str, retire: Sequence[str] = ()) -> list[
     `again`: the command that the person ran.
     """
     retired = retirement(stack, retire)
+    if retired:
+        tell_gateway(stack.outputs, _without(stack, retire))  # first, so that it asks no host for a name that goes
     stack.converge(again=again, dry_run=False, retire=retire)
     for each in retired:
         _record_retired(stack, each)
@@ -118,12 +122,21 @@ def _apply(stack: AdapterStack, again: str, retire: Sequence[str] = ()) -> list[
             hint = f"run {stack.target.command('provision')}, which starts it with them"
             what = "its engine is down, or was started without adapters or with other settings"
             raise HostError(what, where=host, hint=hint)
+    tell_gateway(stack.outputs, all_names(stack.outputs))
     if endpoint_file(stack.name).exists():
         hint = f"run `{stack.target.command('provision')}`, which writes it"
         endpoint = read_endpoint(endpoint_file(stack.name), hint=hint)
         names = tuple(stack.releases.promoted)
         write_endpoint(endpoint.model_copy(update={"models": stack.serving.served_names, "adapters": names}))
     return retired
+
+
+def _without(stack: AdapterStack, retired: Sequence[str]) -> dict[str, Names]:
+    """Return the names that each host behind a gateway has, without the retired ones and their versions."""
+    return {
+        host: tuple(name for name in names if name.partition("@")[0] not in retired)
+        for host, names in installed_names(stack.outputs).items()
+    }
 
 
 def _record_retired(stack: AdapterStack, retired: Retired) -> None:

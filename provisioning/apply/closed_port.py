@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from catalog.clouds import MADE
 from core.console import say
 from core.errors import DeployError
+from core.ports import DOOR_PORT
 from infra.contract.outputs import HostRecord, StackOutputs
 from provisioning.converge.result import HostResult
 from provisioning.hosts.parallel import on_each
+from provisioning.hosts.topology import HostRole, Topology
 from provisioning.programs.firewall import other_firewalls
 from provisioning.roles.host.layout import GATEWAY_UNIT
 from provisioning.ssh.connection import connect
@@ -30,9 +32,14 @@ def mention_closed_port(outputs: StackOutputs, results: Mapping[str, HostResult]
         and any(outcome.id == started for outcome in results[host.name].changed)
     ]
 
+    topology = Topology(outputs)
+
+    def port_of(host: HostRecord) -> int:
+        return DOOR_PORT if topology.has(host, HostRole.DOOR) else outputs.gateway.port
+
     def ask(host: HostRecord) -> list[str]:
         with connect(SshTarget.of(host)) as connection:
-            seen = ask_program(connection, SshTarget.of(host), "firewall/other_firewalls", str(outputs.gateway.port))
+            seen = ask_program(connection, SshTarget.of(host), "firewall/other_firewalls", str(port_of(host)))
         return [other_firewalls.words(**each) for each in seen["closed_ports"]]
 
     for host, found in on_each(hosts, ask, at_once=at_once):

@@ -8,12 +8,13 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from core.errors import ConfigError
 from infra.contract.outputs import HostRecord, StackOutputs
 from provisioning.access.credentials import keys_file
 from provisioning.converge.resources import Resource, Unit
+from provisioning.hosts.installed_names import Names
 from provisioning.hosts.topology import HostRole
 from provisioning.roles.engine.release import asked_first
+from provisioning.roles.gateway.given_key import with_engine_key
 from provisioning.roles.gateway.tunnel import shared
 from provisioning.roles.inputs import RoleInputs
 from provisioning.roles.registry import REGISTRY, applicable
@@ -37,17 +38,17 @@ def desired_state(
     *,
     allow_downgrade: bool = False,
     keep: bool = True,
+    installed: Mapping[str, Names] | None = None,
 ) -> DesiredState:
     """Return the resources that `roles` need on `hosts`.
 
     A host with a newer engine than this checkout's refuses its whole list, unless `allow_downgrade`. If `keep` is
-    false, missing certificates and keys are made for this list alone and not written.
+    false, missing certificates and keys are made for this list alone and not written. `installed`: the served names of
+    each host behind the gateway's; None: each has all of them.
 
     Raises ConfigError for files that the config names and that cannot work, before any host is reached.
     """
-    if outputs.gateway_host is not None:
-        raise ConfigError("is not supported yet", where="gateway_host", hint="leave it out")
-    inputs = RoleInputs(outputs, keep=keep, allow_downgrade=allow_downgrade)
+    inputs = RoleInputs(outputs, keep=keep, allow_downgrade=allow_downgrade, installed=installed)
     lists = {host.name: _resources_of(host, roles, inputs) for host in hosts}
     return DesiredState(lists, _endpoint(inputs) if "gateway" in roles else None)
 
@@ -56,6 +57,8 @@ def _resources_of(host: HostRecord, roles: Sequence[str], inputs: RoleInputs) ->
     """Return the resources of all roles that apply to `host`."""
     names = applicable(inputs.topology.roles_of(host), roles)
     lists = [REGISTRY[name].build(host, inputs) for name in names]
+    if inputs.engine_key is not None:
+        lists = [with_engine_key(each, inputs.engine_key) for each in lists]
     if inputs.tunnel_keys is not None:
         lists = [shared(each, inputs.outputs.serving, inputs.tunnel_keys) for each in lists]
     return asked_first(joined(*lists))

@@ -3,9 +3,11 @@
 provisioning/converge does the work on a host; provisioning/apply/desired_state.py has the resources.
 """
 
+import itertools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +22,9 @@ from provisioning.apply.diagnosis import diagnose
 from provisioning.apply.reboots import bring
 from provisioning.apply.run_report import run_report
 from provisioning.cli.progress import ProgressPrinter, counts, error_line, failure_detail, is_new_file, plan_text
+from provisioning.converge.resources import Resource
 from provisioning.converge.result import HostResult, Outcome
+from provisioning.hosts.installed_names import Names, all_names, installed_names, note_names
 from provisioning.hosts.inventory import choose, file_has_changed, load, mention_changed_file
 from provisioning.hosts.parallel import Failures, on_each
 from provisioning.hosts.prefetch import Prefetch
@@ -41,9 +45,10 @@ def provision(
     began = time.monotonic()
     run = _Run(target, names, roles, greeted or Prefetch(), dry_run=False)
     run.follow(at_once)
+    if run.clients_can_come:
+        _hand_on(run)
     again = f"fix the cause and run `{target.command('provision')}` again; `{target.command('logs')}` shows more"
     run.failures.raise_any(hint=again)
-    _hand_on(run)
     mention_closed_port(run.outputs, run.results, at_once=at_once)
     say(f"✓ provision {run.outputs.stack}: {time.monotonic() - began:.1f} s; {run.written}")
     _name_next(target, roles)
@@ -133,29 +138,67 @@ class _Run:
                     self._tell(result)
                     if not result.ok:
                         self.failures.add(host.name, None)
+                    elif not self._dry_run:
+                        note_names(self.outputs, self._names_of_engines([host]))
         finally:
             self._write()
 
     def _begin(self, at_once: int) -> Iterator[tuple[HostRecord, HostResult | DeployError]]:
-        """Connect to the hosts while the lists are made; return an iterator of the hosts' results as they come."""
-        ends = on_each(self.hosts, self._work, at_once=at_once)
+        """Connect to the hosts while the lists are made; return an iterator of the hosts' results as they come.
+
+        The host with the gateway comes last: its list depends on what the hosts behind it have then.
+        """
+        last = tuple(host for host in self.hosts if host.name == self.outputs.gateway_host)
+        ends = on_each([host for host in self.hosts if host not in last], self._work, at_once=at_once)
         from provisioning.apply import desired_state  # imports templates and cryptography while the hosts connect
 
+        expected = installed_names(self.outputs) | self._names_of_engines(self.hosts)
         try:
-            self.resources = desired_state.desired_state(self.outputs, self.hosts, self._roles, keep=not self._dry_run)
+            self.resources = desired_state.desired_state(
+                self.outputs, self.hosts, self._roles, keep=not self._dry_run, installed=expected
+            )
         except BaseException as error:
             self._lists.set_exception(error)
             raise
         self._lists.set_result(self.resources)
         if self.resources.endpoint is not None:
             mention_other_name(self.resources.endpoint)
-        return ends
+        return itertools.chain(ends, self._after_engines(last, expected))
+
+    def _after_engines(
+        self, hosts: Sequence[HostRecord], expected: Mapping[str, Names]
+    ) -> Iterator[tuple[HostRecord, HostResult | DeployError]]:
+        """Bring the host with the gateway to its list, made again if a host behind it has not what was expected."""
+        installed = expected if self._dry_run else installed_names(self.outputs)
+        if hosts and installed != expected:
+            from provisioning.apply import desired_state
+
+            made = desired_state.desired_state(self.outputs, hosts, self._roles, installed=installed)
+            self.resources = replace(self.resources, lists={**self.resources.lists, **made.lists})
+        yield from on_each(hosts, self._work, at_once=1)
+
+    def _names_of_engines(self, hosts: Iterable[HostRecord]) -> dict[str, Names]:
+        """Return the names that those of `hosts` behind the gateway have once this run has succeeded there."""
+        names = all_names(self.outputs) if "engine" in self._roles else {}
+        return {host.name: names[host.name] for host in hosts if host.name in names}
+
+    @property
+    def clients_can_come(self) -> bool:
+        """Whether every host succeeded; behind a gateway's host, whether that one did."""
+        if self.outputs.gateway_host is None:
+            return not self.failures.errors
+        done = self.results.get(self.outputs.gateway_host)
+        return done is not None and done.ok
 
     def _work(self, host: HostRecord) -> HostResult:
         on_event = self._progress.progress_only if self._dry_run else self._progress.event
-        resources = lambda: self._lists.result().lists[host.name]  # noqa: E731
         session = self._greeted.session(host)
-        return bring(host, resources, dry_run=self._dry_run, on_event=on_event, session=session)
+        return bring(host, lambda: self._list_of(host), dry_run=self._dry_run, on_event=on_event, session=session)
+
+    def _list_of(self, host: HostRecord) -> Sequence[Resource]:
+        """Return the list of `host`; waits until it is made."""
+        self._lists.result()
+        return self.resources.lists[host.name]
 
     def _tell(self, result: HostResult) -> None:
         if self._dry_run:
@@ -174,12 +217,12 @@ class _Run:
 
 
 def _hand_on(run: _Run) -> None:
-    """Write the endpoint; drop the keys of removed clients if this run reached all hosts."""
+    """Write the endpoint; drop the keys of removed clients if this run reached all hosts with a gateway."""
     if run.resources.endpoint is None:
         return
 
     write_endpoint(run.resources.endpoint)
-    if len(run.hosts) == len(run.outputs.hosts):
+    if run.outputs.gateway_host is not None or len(run.hosts) == len(run.outputs.hosts):
         drop_other_keys(run.outputs.stack, run.outputs.gateway.client_names)
 
 

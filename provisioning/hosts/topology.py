@@ -47,6 +47,11 @@ class Topology:
             return {HostRole.BASE, HostRole.ENGINE, HostRole.TUNNEL_CLIENT}
         return {HostRole.BASE, HostRole.GATEWAY, HostRole.TUNNEL_SERVER}
 
+    @property
+    def gateway_host(self) -> HostRecord | None:
+        """The host with the gateway in front of all others; None if there is none."""
+        return next((host for host in self.outputs.hosts if host.name == self.outputs.gateway_host), None)
+
     def has(self, host: HostRecord, role: HostRole) -> bool:
         """Return whether `host` has `role`."""
         return role in self.roles_of(host)

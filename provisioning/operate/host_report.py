@@ -40,10 +40,11 @@ def read_report(report: Mapping[str, Any], outputs: StackOutputs, host: HostReco
         licence=outputs.serving.model.licence_name,
         loaded=tuple(_loaded(each) for each in report["loaded"] or ()),
         queue=_queue(report["queue"], outputs),
+        engine_on_loopback=host.name != outputs.gateway_host,
         lost_tables=tuple(report["lost_tables"] or ()),
         closed_by=tuple(other_firewalls.words(**each) for each in report.get("closed_ports") or ()),
         engine_wanted=HostRole.ENGINE in roles,
-        gateway_wanted=HostRole.GATEWAY in roles,
+        gateway_wanted=bool(roles & {HostRole.GATEWAY, HostRole.DOOR}),
         certificate_days=_days_left(report["certificate"], now),
         space=_spaces(report),
         oom_kills=report["oom_kills"] or 0,
@@ -63,7 +64,8 @@ def _queue(seen: Mapping[str, Any] | None, outputs: StackOutputs) -> Queue | Non
     if seen is None:
         return None
     gateway = outputs.gateway
-    return Queue(**seen, max_running=gateway.max_concurrency, max_waiting=gateway.max_queue)
+    places = gateway.max_concurrency * len(seen["hosts"])
+    return Queue(**seen, max_running=places, max_waiting=gateway.max_queue)
 
 
 def _spaces(report: Mapping[str, Any]) -> tuple[Space, ...]:

@@ -29,7 +29,9 @@ class Queue:
     max_running: int
     max_waiting: int
     engine: str
-    """HAProxy's state of the engine: `UP`, `DOWN`, `DRAIN`."""
+    """HAProxy's state of the engine: `UP`, `DOWN`, `DRAIN`. Of several, `UP` if one is."""
+    hosts: Mapping[str, str]
+    """The same of each host behind the gateway, by name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,9 +107,11 @@ class HostStatus:
     closed_by: tuple[str, ...] = ()
     """Other firewalls of the host without a rule for the gateway's port, as sentences."""
     engine_wanted: bool = True
-    """False on the gateway's host of a tunnel."""
+    """False on the gateway's host of a tunnel, and on one in front of other hosts."""
+    engine_on_loopback: bool = True
+    """Whether an engine answers on this host's loopback, its own or through a tunnel. False in front of other hosts."""
     gateway_wanted: bool = True
-    """False on the engine's host of a tunnel."""
+    """False on the engine's host of a tunnel. A door counts as a gateway."""
     certificate_days: int | None = None
     space: tuple[Space, ...] = ()
     """Disks that hold `/` and the models, `memory`, and `swap` if there is some."""
@@ -163,6 +167,8 @@ class HostStatus:
             words += [f"no token from {self.tokens.problem}"] if self.tokens and self.tokens.failed else []
         if not words and GATEWAY_UNIT in names and self.certificate_days is None:
             words.append("the gateway does not answer yet")
+        if not words and not self.engine_on_loopback and not (self.queue and self.queue.engine.startswith("UP")):
+            words.append("no host behind the gateway is up yet")
         return "; ".join(words)
 
     @property
@@ -170,7 +176,7 @@ class HostStatus:
         """Whether the engine and the host's gateway are installed and work, with a valid certificate."""
         days = self.certificate_days  # 0 for a certificate in its last day
         opens = (days is not None and days >= 0) if self.gateway_wanted else True
-        return not self.missing and self.models is not None and opens
+        return not self.missing and (self.models is not None or not self.engine_on_loopback) and opens
 
     def as_json(self) -> dict[str, Any]:
         """Return the values for status.json and --json."""

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from core.console import next_command
-from core.errors import HostError
+from core.errors import DeployError, HostError
 from core.runs import write_result
 from core.waiting.condition import wait_until
 from infra.contract.outputs import HostRecord, StackOutputs
@@ -16,6 +16,7 @@ from provisioning.hosts.inventory import choose, choose_engines, load_to_look
 from provisioning.hosts.parallel import Failures, on_each
 from provisioning.hosts.target import Target
 from provisioning.operate.host_status import HostStatus
+from provisioning.operate.rotation import await_rotation
 from provisioning.operate.status import ask
 from provisioning.operate.unit_state import UnitState
 from provisioning.roles.host.layout import ENGINE_UNIT
@@ -59,22 +60,36 @@ def _on_hosts(
     verb: str,
     at_once: int,
 ) -> int:
-    """Do `work` on the hosts and print how long it took."""
+    """Do `work` on the hosts and print how long it took.
+
+    Behind a gateway's host, one after the other, so that the endpoint keeps serving: the gateway's last, and no more
+    after a failure.
+    """
+    in_turn = outputs.gateway_host is not None
+    hosts = sorted(hosts, key=lambda host: host.name == outputs.gateway_host)
     progress = ProgressPrinter([host.name for host in hosts])
     failures = Failures(hosts, lambda name, error: progress.say(name, error_line(error)))
     report: list[dict[str, object]] = []
+    failed: list[str] = []
 
     def timed(host: HostRecord) -> tuple[HostStatus, float]:
+        if in_turn and failed:
+            raise HostError(f"left as it is, because {failed[0]} failed", where=host.name)
         began = time.monotonic()
 
         def tell(text: str) -> None:
             progress.event(host.name, Progress(id=verb, text=text))
 
-        now = work(outputs, host, tell)
+        try:
+            now = work(outputs, host, tell)
+            await_rotation(outputs, host, tell)
+        except DeployError:
+            failed.append(host.name)
+            raise
         return now, time.monotonic() - began
 
     with progress:
-        for host, (now, seconds) in failures.sift(on_each(hosts, timed, at_once=at_once)):
+        for host, (now, seconds) in failures.sift(on_each(hosts, timed, at_once=1 if in_turn else at_once)):
             report.append({"host": host.name, "ok": True, "seconds": round(seconds, 3)})
             progress.say(host.name, f"✓ {_words(now)} after {seconds:.1f} s")
     report += [{"host": name, "ok": False, "error": str(error)} for name, error in failures.errors.items()]

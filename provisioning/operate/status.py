@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from catalog.clouds import MADE, ON_THIS_COMPUTER, RENTED
 from core.console import next_command, show
 from core.errors import DeployError, HostError
+from core.ports import DOOR_PORT
 from core.runs import write_result
 from infra.contract.outputs import HostRecord, StackOutputs
 from provisioning.hosts.inventory import choose, load_to_look, mention_changed_file
@@ -18,7 +19,7 @@ from provisioning.operate.expected_hours import by_the_hours
 from provisioning.operate.host_report import read_report
 from provisioning.operate.host_status import HostStatus, unseen
 from provisioning.operate.status_screen import screen
-from provisioning.roles.gateway.pools import engine_host
+from provisioning.roles.gateway.pools import engines_behind
 from provisioning.roles.host.layout import (
     ENGINE_ENV,
     ENGINE_UNIT,
@@ -125,7 +126,8 @@ def ask(
     `firewalls`: also find other firewalls that close the gateway's port. Callers that poll a starting host do not need
     that.
     """
-    engine_unit, engine = ENGINE_UNIT[outputs.serving.engine], engine_host(outputs, host)
+    engine_unit, roles = ENGINE_UNIT[outputs.serving.engine], Topology(outputs).roles_of(host)
+    port = DOOR_PORT if HostRole.DOOR in roles else outputs.gateway.port
     question = {
         "units": units_with_status(outputs.serving.engine),
         "engine": outputs.serving.engine,
@@ -133,17 +135,16 @@ def ask(
         "engine_port": outputs.serving.port,
         "engine_env": ENGINE_ENV,
         "release_note": f"{RELEASE_NOTES}/{engine_unit}.json",
-        "gateway_port": outputs.gateway.port,
+        "gateway_port": port,
         "gateway_socket": HAPROXY_ADMIN_SOCKET,
-        "gateway_server": f"{engine.pool}/{engine.name}",
+        "gateway_servers": [f"{engine.pool}/{engine.name}" for engine in engines_behind(outputs, host)],
         "data_dir": host.data_dir,
         "nft_rules": NFT_RULES,
         "tables": [[FIREWALL_RULES, FIREWALL_TABLE], [GUARD_RULES, GUARD_TABLE]],
     }
-    roles = Topology(outputs).roles_of(host)
     report = ask_program(connection, SshTarget.of(host), "host/status_report", json.dumps(question))
-    if firewalls and host.cloud not in MADE and HostRole.GATEWAY in roles:
-        report |= _also(connection, host, report["unseen"], "firewall/other_firewalls", str(outputs.gateway.port))
+    if firewalls and host.cloud not in MADE and roles & {HostRole.GATEWAY, HostRole.DOOR}:
+        report |= _also(connection, host, report["unseen"], "firewall/other_firewalls", str(port))
     if host.gpu is not None and HostRole.ENGINE in roles:
         report |= _also(connection, host, report["unseen"], "nvidia/nvlink_fabric")
     return read_report(report, outputs, host, now=datetime.now(UTC))

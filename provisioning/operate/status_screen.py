@@ -11,6 +11,13 @@ LITTLE = 0.1
 CLOCK_WRONG_S = 30
 """A larger difference is marked: logs of two hosts cannot be compared. Certificates and apt tolerate more."""
 ENGINE_NAME = {"vllm": "vLLM", "ollama": "Ollama"}
+STATES = {
+    "UP": "takes requests",
+    "DOWN": "the gateway's check fails",
+    "DRAIN": "takes no new requests",
+    "MAINT": "takes no requests: no provision of it has succeeded yet",
+}
+"""HAProxy's states of a host behind the gateway, in plain words."""
 PASSING = {
     "stopping": "is stopping: running requests finish first",
     "starting": "is starting: it loads its models",
@@ -44,6 +51,8 @@ def _units(status: HostStatus) -> Iterator[str]:
 
 
 def _engine(status: HostStatus) -> Iterator[str]:
+    if not status.engine_on_loopback:
+        return
     if status.models is None and status.engine_wanted and not status.engine_installed:
         yield _line("engine", "not installed", bad=True)
         return
@@ -93,6 +102,9 @@ def _gateway(status: HostStatus) -> Iterator[str]:
         yield _line(
             "queue", f"{words}{f'; the gateway reports the engine as {queue.engine}' if down else ''}", bad=down
         )
+        if not status.engine_on_loopback:
+            for host, state in queue.hosts.items():
+                yield _line(host, STATES.get(state.split()[0], state), bad=not state.startswith("UP"))
     days = status.certificate_days
     words = "unknown: the gateway does not answer" if days is None else f"{days} days left"
     yield _line("certificate", words, bad=days is None or days < CERTIFICATE_SOON_DAYS)

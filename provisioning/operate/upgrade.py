@@ -15,11 +15,12 @@ from provisioning.apply.provision import ENGINE_UNIT_IDS, why
 from provisioning.apply.reboots import bring
 from provisioning.cli.progress import ProgressPrinter, counts, error_line
 from provisioning.converge.resources import Resource
-from provisioning.converge.result import HostResult
+from provisioning.converge.result import HostResult, Progress
 from provisioning.hosts.inventory import choose_engines, load
 from provisioning.hosts.parallel import Failures
 from provisioning.hosts.target import Target
 from provisioning.operate.host_status import HostStatus
+from provisioning.operate.rotation import await_rotation
 from provisioning.operate.status import ask
 from provisioning.roles.engine.release import VERSION_CHECK
 from provisioning.roles.host.layout import ENGINE_UNIT
@@ -107,6 +108,7 @@ def _upgrade(
     progress.say(host.name, counts(result))
     if not result.ok:
         raise HostError(_reason(result), where=host.name)
+    await_rotation(outputs, host, lambda words: progress.event(host.name, Progress(id="upgrade", text=words)))
     after = _look(outputs, host)
     return Upgrade(
         host=host.name,

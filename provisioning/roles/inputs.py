@@ -10,7 +10,11 @@ from functools import cached_property
 from infra.contract.outputs import HostRecord, StackOutputs
 from provisioning.access.cloud_login import with_logins
 from provisioning.access.credentials import Credentials, credentials_for
+from provisioning.access.door_certificates import door_ca, door_certificate
+from provisioning.access.engine_key import engine_key
 from provisioning.access.tunnel_keys import TunnelKeys, tunnel_keys
+from provisioning.converge.resources import Secret
+from provisioning.hosts.installed_names import Names, all_names
 from provisioning.hosts.topology import HostRole, Topology
 from provisioning.hosts.tunnel_end import dialled_end
 from serving.sources.resolve import ResolvedSources, resolve_sources
@@ -25,11 +29,18 @@ class RoleInputs:
     """Save newly made keys and certificates. False for a plan, which needs them only for its list."""
     allow_downgrade: bool = False
     """Install this checkout's engine even if the host has a newer one."""
+    installed: Mapping[str, Names] | None = None
+    """The served names of each host behind the gateway, by the host's name. None: all of them everywhere."""
 
     @property
     def topology(self) -> Topology:
         """Which roles each host has."""
         return Topology(self.outputs)
+
+    @property
+    def names(self) -> Mapping[str, Names]:
+        """The served names of each host behind the gateway."""
+        return all_names(self.outputs) if self.installed is None else self.installed
 
     @cached_property
     def sources(self) -> ResolvedSources:
@@ -42,6 +53,20 @@ class RoleInputs:
         gateways = self.topology.hosts_with(HostRole.GATEWAY)
         stack, gateway = self.outputs.stack, self.outputs.gateway
         return {host.name: credentials_for(stack, host, gateway, keep=self.keep) for host in gateways}
+
+    @cached_property
+    def engine_key(self) -> Secret | None:
+        """The key between the gateway's host and the hosts behind it; None if each host has a gateway."""
+        return None if self.outputs.gateway_host is None else engine_key(self.outputs.stack, keep=self.keep)
+
+    @cached_property
+    def door_ca(self) -> str:
+        """PEM of the CA that signs the certificates of the hosts behind the gateway."""
+        return door_ca(keep=self.keep)
+
+    def door_certificate(self, host: HostRecord) -> Secret:
+        """Return certificate and private key of a host behind the gateway."""
+        return door_certificate(self.outputs.stack, host, self.outputs.gateway, keep=self.keep)
 
     @cached_property
     def tunnel_keys(self) -> TunnelKeys | None:

@@ -10,6 +10,7 @@ from infra.contract.outputs import HostRecord
 from provisioning.converge.resources import Resource
 from provisioning.hosts.topology import HostRole
 from provisioning.roles.engine.role import engine
+from provisioning.roles.gateway.door import DoorSecrets, door
 from provisioning.roles.gateway.gateway import gateway
 from provisioning.roles.gateway.pools import pools_of
 from provisioning.roles.gateway.tunnel import tunnel
@@ -32,7 +33,8 @@ class Role:
 
 
 def _base(host: HostRecord, inputs: RoleInputs) -> list[Resource]:
-    return base(host, inputs.outputs.gateway)
+    gateway_host = inputs.topology.gateway_host if inputs.topology.has(host, HostRole.DOOR) else None
+    return base(host, inputs.outputs.gateway, gateway_host)
 
 
 def _engine(host: HostRecord, inputs: RoleInputs) -> list[Resource]:
@@ -51,8 +53,19 @@ def _services(host: HostRecord, inputs: RoleInputs) -> list[Resource]:
 
 
 def _gateway(host: HostRecord, inputs: RoleInputs) -> list[Resource]:
+    alone = host.name == inputs.outputs.gateway_host
+    reserved = reserved_mib(host.memory_gib, gpu=host.gpu is not None, alone=alone)
+    pools = pools_of(inputs.outputs, host, inputs.names)
+    ca = inputs.door_ca if alone else ""
+    return gateway(pools, inputs.outputs.gateway, inputs.credentials[host.name], reserved, ca)
+
+
+def _door(host: HostRecord, inputs: RoleInputs) -> list[Resource]:
+    key, outputs = inputs.engine_key, inputs.outputs
+    assert key is not None  # noqa: S101 (the host is behind a gateway's host)
     reserved = reserved_mib(host.memory_gib, gpu=host.gpu is not None)
-    return gateway(pools_of(inputs.outputs, host), inputs.outputs.gateway, inputs.credentials[host.name], reserved)
+    secrets = DoorSecrets(certificate=inputs.door_certificate(host), key=key)
+    return door(host, outputs.serving, outputs.gateway, secrets, reserved)
 
 
 REGISTRY: Mapping[str, Role] = {
@@ -60,6 +73,7 @@ REGISTRY: Mapping[str, Role] = {
     "engine": Role("engine", {HostRole.ENGINE}, _engine),
     "services": Role("services", {HostRole.ENGINE}, _services),
     "tunnel": Role("gateway", {HostRole.TUNNEL_CLIENT, HostRole.TUNNEL_SERVER}, _tunnel),
+    "door": Role("gateway", {HostRole.DOOR}, _door),
     "gateway": Role("gateway", {HostRole.GATEWAY}, _gateway),
 }
 """By name, in the order in which a host gets them. The gateway is last: it opens when the engine answers."""

@@ -16,6 +16,9 @@ CPU_HOST_MIB = 512
 GPU_HOST_SHARE = 1 / 8
 """Share of the memory of a GPU host, where the engine has no memory limit."""
 
+ALONE_SHARE = 1 / 4
+"""Share of the memory of a host that has the gateway and no engine."""
+
 HEADER_BYTES = 32 * 1024
 """Largest request head."""
 
@@ -51,9 +54,10 @@ class GatewaySize:
     """Largest memory of all of them together."""
 
 
-def reserved_mib(memory_gib: float, *, gpu: bool) -> int:
-    """Return the MiB that a host with `memory_gib` of memory keeps for HAProxy."""
-    return max(CPU_HOST_MIB, int(memory_gib * 1024 * GPU_HOST_SHARE)) if gpu else CPU_HOST_MIB
+def reserved_mib(memory_gib: float, *, gpu: bool, alone: bool = False) -> int:
+    """Return the MiB that a host with `memory_gib` of memory keeps for HAProxy. `alone`: it has no engine."""
+    share = ALONE_SHARE if alone else GPU_HOST_SHARE if gpu else 0
+    return max(CPU_HOST_MIB, int(memory_gib * 1024 * share))
 
 
 def gateway_size(gateway: GatewaySpec, reserved: int = CPU_HOST_MIB) -> GatewaySize:

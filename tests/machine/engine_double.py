@@ -7,19 +7,22 @@ from provisioning.roles.host.layout import ENGINE_ENV, ENGINE_ENV_TEMPLATE
 
 PROGRAM = "/usr/local/lib/engine_double.py"
 UNIT = "engine-double.service"
-UNIT_TEXT = f"""
+
+
+def engine_double(token_s: float = 0, rounds: int = 1) -> list[Resource]:
+    """Return the resources of an engine double on port 8000.
+
+    `token_s`: time that each token of a stream takes; `rounds`: how often it says its four tokens.
+    """
+    unit_text = f"""
 [Service]
 EnvironmentFile={ENGINE_ENV}
-ExecStart=/usr/bin/python3 {PROGRAM} 8000 0 1
+ExecStart=/usr/bin/python3 {PROGRAM} 8000 {token_s} {rounds}
 [Install]
 WantedBy=multi-user.target
 """
-
-
-def engine_double() -> list[Resource]:
-    """Return the resources of an engine double on port 8000."""
     source = (Path(__file__).parents[1] / "doubles/engine.py").read_text()
     key = GeneratedSecret(path=ENGINE_ENV, template=ENGINE_ENV_TEMPLATE)
-    files = (File(path=PROGRAM, content=source), File(path=f"/etc/systemd/system/{UNIT}", content=UNIT_TEXT))
+    files = (File(path=PROGRAM, content=source), File(path=f"/etc/systemd/system/{UNIT}", content=unit_text))
     needed = (key.id, *(file.id for file in files))
     return [key, *files, Unit(name=UNIT, restart_on=needed, after=needed)]

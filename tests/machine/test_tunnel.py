@@ -13,7 +13,8 @@ from infra.contract.outputs import HostRecord, StackOutputs, Tunnel
 from provisioning.access.tunnel_keys import tunnel_keys
 from provisioning.apply.desired_state import desired_state
 from provisioning.operate.restart import reboot_host
-from provisioning.roles.gateway.tunnel import KNOWN_HOSTS, USER, with_engine_key
+from provisioning.roles.gateway.given_key import with_engine_key
+from provisioning.roles.gateway.tunnel import KNOWN_HOSTS, USER
 from provisioning.ssh.known_hosts import known_hosts_text
 from provisioning.ssh.target import SshTarget
 from serving.endpoint import Endpoint

@@ -1,12 +1,13 @@
 """The program behind the `provision` task, with the benchmark's 20 resources in place of the roles' lists."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from benchmarks.project.converge import resources
 from infra.contract.outputs import HostRecord, StackOutputs
 from provisioning.apply import desired_state as program
 from provisioning.apply.provision import provision
 from provisioning.converge.resources import Directory, File, Packages, Resource, Sysctl, Unit, User
+from provisioning.hosts.installed_names import Names
 
 __all__ = ["provision"]
 
@@ -37,9 +38,10 @@ def _desired_state(
     *,
     allow_downgrade: bool = False,
     keep: bool = True,
+    installed: Mapping[str, Names] | None = None,
 ) -> program.DesiredState:
     """Replace the function that joins the lists of the roles."""
-    del outputs, roles, allow_downgrade, keep  # the benchmark has the same list for all hosts, and no engine
+    del outputs, roles, allow_downgrade, keep, installed  # the benchmark has the same list for all hosts, and no engine
     return program.DesiredState(lists={host.name: benchmark_list() for host in hosts}, endpoint=None)
 
 

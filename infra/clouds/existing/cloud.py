@@ -25,10 +25,12 @@ class Existing(NotRented):
         return deploy(config)
 
     def processors(self, config: DeploymentConfig) -> list[tuple[str, bool | None]]:
-        """Return each host of the inventory, and whether its record has a GPU."""
+        """Return each host of the inventory with an engine, and whether its record has a GPU."""
         from infra.clouds.existing.hosts import read_inventory
 
-        return [(f"host {host.name}", host.gpu is not None) for host in read_inventory(str(config.inventory)).hosts]
+        inventory = read_inventory(str(config.inventory))
+        engines = [host for host in inventory.hosts if host.name != inventory.gateway_host]
+        return [(f"host {host.name}", host.gpu is not None) for host in engines]
 
 
 CLOUD = Existing()

@@ -25,7 +25,7 @@ class Local(NotRented):
         return deploy_machines(config)
 
     def processors(self, config: DeploymentConfig) -> list[tuple[str, bool | None]]:
-        """Return one machine without a GPU: all machines are alike."""
+        """Return one machine without a GPU: all machines with an engine are alike."""
         return [("a local machine", False)]
 
     def refuse_too_large(self, config: DeploymentConfig, stack: str) -> None:
@@ -34,7 +34,7 @@ class Local(NotRented):
         from infra.clouds.local.room import host_memory_gib, more_than_there_is
         from infra.config.reader import stack_file
 
-        problems = [*more_than_there_is(config.machine, memory_gib=host_memory_gib(), cpus=os.cpu_count() or 1)]
+        problems = [*more_than_there_is(config, memory_gib=host_memory_gib(), cpus=os.cpu_count() or 1)]
         if problems:
             raise error_of(problems, f"stacks/{stack_file(stack).name}")
 

@@ -1,4 +1,4 @@
-"""The Pulumi program of cloud `local`: `machine.count` equal machines."""
+"""The Pulumi program of cloud `local`: `machine.count` equal machines, and one for the gateway if asked for."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,9 +7,11 @@ import pulumi
 
 from core.paths import state_dir
 from infra.clouds.local.machine_component import LocalMachine, LocalMachineArgs
-from infra.clouds.local.parts.record import machine_name
+from infra.clouds.local.parts.record import gateway_name, machine_name
 from infra.clouds.program.ssh_key import stack_key_pair
 from infra.config import DeploymentConfig
+from infra.config.models.gateway import GatewayMachineSpec
+from infra.config.models.machine import MachineSpec
 from infra.config.models.network import NetworkSpec
 from infra.contract.deployment import Deployment
 
@@ -20,22 +22,29 @@ def deploy_machines(config: DeploymentConfig) -> Deployment:
     """Declare the machines."""
     stack = pulumi.get_stack()
     keys = stack_key_pair(stack)
+    sizes: dict[str, MachineSpec | GatewayMachineSpec] = {
+        machine_name(stack, number): config.machine for number in range(1, config.machine.count + 1)
+    }
+    gateway_host = None
+    if config.gateway.machine is not None:
+        gateway_host = gateway_name(stack)
+        sizes[gateway_host] = config.gateway.machine
     machines = [
         LocalMachine(
             LocalMachineArgs(
-                name=machine_name(stack, number),
+                name=name,
                 stack=stack,
                 owner=str(state_dir().resolve()),
-                memory_mib=round(config.machine.memory_gib * MIB_PER_GIB),
-                cpus=config.machine.cpus,
-                disk_gib=config.machine.disk_gib,
+                memory_mib=round(size.memory_gib * MIB_PER_GIB),
+                cpus=size.cpus,
+                disk_gib=size.disk_gib,
                 public_keys=(keys.public,),
             )
         )
-        for number in range(1, config.machine.count + 1)
+        for name, size in sizes.items()
     ]
     hosts = pulumi.Output.all(*(machine.host for machine in machines))
-    return Deployment(hosts=hosts.apply(lambda made: with_networks(made, config.network)))
+    return Deployment(hosts=hosts.apply(lambda made: with_networks(made, config.network)), gateway_host=gateway_host)
 
 
 def with_networks(hosts: Sequence[dict[str, Any] | None], network: NetworkSpec) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 
 from core.reading.rules import Problem
-from infra.config.models.machine import MachineSpec
+from infra.config.models.deployment import DeploymentConfig
 
 GIB = 2**30
 
@@ -17,20 +17,28 @@ def host_memory_gib() -> float:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / GIB
 
 
-def more_than_there_is(machine: MachineSpec, *, memory_gib: float, cpus: int) -> Iterator[Problem]:
+def more_than_there_is(config: DeploymentConfig, *, memory_gib: float, cpus: int) -> Iterator[Problem]:
     """Yield a problem if all machines together need too much memory, or one machine too many processors.
 
     Machines share processors, so each may use all of them. They cannot share memory.
     """
-    asked_gib = machine.memory_gib * machine.count
-    if asked_gib > memory_gib:
+    machine, gateway = config.machine, config.gateway.machine
+    gateway_gib = gateway.memory_gib if gateway is not None else 0.0
+    left_gib = memory_gib - gateway_gib
+    if gateway is not None and left_gib < machine.count:
+        what = f"{gateway_gib:g} GiB leaves no memory for engines on this computer, which has {memory_gib:.1f} GiB"
+        yield Problem("gateway.machine.memory_gib", what, "write less")
+    elif machine.memory_gib * machine.count > left_gib:
         what = f"{machine.memory_gib:g} GiB" + (f" x {machine.count} machines" if machine.count > 1 else "")
-        most_gib = int(memory_gib / machine.count * 10) / 10
+        what += f" and {gateway_gib:g} GiB for the gateway's" if gateway is not None else ""
+        most_gib = int(left_gib / machine.count * 10) / 10
         yield Problem(
             "machine.memory_gib",
             f"{what} is more than the {memory_gib:.1f} GiB of this computer",
             f"write at most {most_gib:g}",
         )
-    if machine.cpus > cpus:
-        what = f"{machine.cpus:g} is more than the {cpus} processors of this computer"
-        yield Problem("machine.cpus", what, f"write at most {cpus}")
+    asked = {"machine.cpus": machine.cpus, "gateway.machine.cpus": gateway.cpus if gateway is not None else 0.0}
+    for key, number in asked.items():
+        if number > cpus:
+            what = f"{number:g} is more than the {cpus} processors of this computer"
+            yield Problem(key, what, f"write at most {cpus}")

@@ -91,6 +91,17 @@ def weights_fit_disk(config: DeploymentConfig) -> Iterator[Problem]:
 
 def gateway_fits_memory(config: DeploymentConfig) -> Iterator[Problem]:
     """HAProxy's largest use of memory fits into the memory that each machine keeps for it."""
+    own = config.gateway.machine
+    if own is not None:
+        row = find_machine(config.cloud, own.type or "")
+        memory_gib = own.memory_gib if config.cloud == "local" else row.memory_gib if row is not None else None
+        if memory_gib is not None:
+            every = config.gateway.model_copy(
+                update={"max_concurrency": config.gateway.max_concurrency * config.machine.count}
+            )
+            problem = too_large(every, reserved_mib(memory_gib, gpu=False, alone=True), "the gateway's machine")
+            yield from () if problem is None else (problem,)
+        return
     if config.cloud == "local":
         machines = [("a local machine", reserved_mib(config.machine.memory_gib, gpu=False))]
     else:

@@ -27,7 +27,7 @@ CLOUDS_OF_KEY: dict[str, tuple[str, ...]] = {
     "machine.cpu_credits": ("aws",),
     "machine.identity_file": RENTED,
     "machine.placement_timeout_s": RENTED,
-    "gateway.machine": (),
+    "gateway.machine": ("local",),
     "gateway.machine.type": RENTED,
     "gateway.machine.memory_gib": ("local",),
     "gateway.machine.disk_gib": ("local",),
@@ -58,6 +58,7 @@ NEEDED: dict[str, tuple[str, ...]] = {
 
 INSTEAD = {
     ("local", "machine.type"): "write memory_gib and cpus instead",
+    ("local", "gateway.machine.type"): "write memory_gib and cpus instead",
     ("existing", "proxy"): "write proxy on the hosts of the inventory",
     ("aws", "machine.disk_gib"): "write storage.root_gib and storage.data_gib instead",
     ("gcp", "machine.disk_gib"): "write storage.root_gib and storage.data_gib instead",

@@ -2,7 +2,8 @@
 """Print a report of this host as JSON. Changes nothing, and prints no secret.
 
 report QUESTION    JSON: {"units": […], "engine": "vllm", "engine_unit": …, "engine_port": …, "engine_env": …,
-                   "gateway_port": …, "gateway_socket": …, "gateway_server": "BACKEND/SERVER", "release_note": …,
+                   "gateway_port": …, "gateway_socket": …, "gateway_servers": ["BACKEND/SERVER", …],
+                   "release_note": …,
                    "data_dir": …, "nft_rules": PROGRAM, "tables": [[RULES, TABLE], …]}
 
 A value that cannot be read on a broken host is null, and `unseen` says why.
@@ -221,9 +222,13 @@ def release(note: str) -> dict[str, str]:
     return {name: (seen[name] or {}).get("version", "") for name in ("good", "former")}
 
 
-def queue(path: str, server: str) -> dict[str, Any] | None:
-    """Return how many requests run at the engine and wait for it; None if no gateway runs."""
-    backend, _, name = server.partition("/")
+def queue(path: str, servers: list[str]) -> dict[str, Any] | None:
+    """Return how many requests run at the engines and wait for them; None if no gateway runs.
+
+    `servers` are all hosts of one backend. `engine` is `UP` if one of them is.
+    """
+    backend = servers[0].partition("/")[0]
+    names = [server.partition("/")[2] for server in servers]
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(ANSWER_S)
         try:
@@ -233,10 +238,12 @@ def queue(path: str, server: str) -> dict[str, Any] | None:
         connection.sendall(b"show stat\n")
         rows = list(csv.DictReader(connection.makefile(encoding="utf-8")))
     seen = {row["svname"]: row for row in rows if row["# pxname"] == backend}
+    hosts = {name: seen[name]["status"] for name in names}
     return {
-        "running": int(seen[name]["scur"]),
-        "waiting": int(seen["BACKEND"]["qcur"]) + int(seen[name]["qcur"]),
-        "engine": seen[name]["status"],
+        "running": sum(int(seen[name]["scur"]) for name in names),
+        "waiting": sum(int(seen[name]["qcur"]) for name in ("BACKEND", *names)),
+        "engine": max(hosts.values(), key=lambda status: status.startswith("UP")),
+        "hosts": hosts,
     }
 
 
@@ -391,7 +398,7 @@ def main(question: str) -> None:
         "tokens": lambda: tokens_of(engine, asked["engine_unit"]),
         "loaded": engine.loaded,
         "release": lambda: release(asked["release_note"]),
-        "queue": lambda: queue(asked["gateway_socket"], asked["gateway_server"]),
+        "queue": lambda: queue(asked["gateway_socket"], asked["gateway_servers"]),
         "certificate": lambda: certificate(asked["gateway_port"]),
         "lost_tables": lambda: lost_tables(asked["nft_rules"], asked["tables"]),
         "disks": lambda: [disk(path) for path in ("/", asked["data_dir"])],

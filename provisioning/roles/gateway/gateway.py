@@ -15,7 +15,7 @@ from provisioning.roles.engine.engine import HEALTH_PATH as ENGINE_HEALTH_PATH
 from provisioning.roles.gateway.answers import waited_or_down
 from provisioning.roles.gateway.policy import lua_files
 from provisioning.roles.gateway.pools import LOOPBACK, Pool
-from provisioning.roles.gateway.process import Places, Process, haproxy, process_values
+from provisioning.roles.gateway.process import Limits, Places, Process, haproxy, process_values
 from provisioning.templates.render import render
 from serving.spec.gateway_size import CPU_HOST_MIB, too_large
 from serving.spec.models import GatewaySpec
@@ -73,14 +73,20 @@ LOG_FIELDS = {
 
 
 def gateway(
-    pools: Sequence[Pool], gateway: GatewaySpec, credentials: Credentials, reserved: int = CPU_HOST_MIB
+    pools: Sequence[Pool],
+    gateway: GatewaySpec,
+    credentials: Credentials,
+    reserved: int = CPU_HOST_MIB,
+    door_ca: str = "",
 ) -> list[Resource]:
     """Return the resources of a gateway in front of `pools` that may use `reserved` MiB, in working order.
 
-    Raises ConfigError if `gateway` asks for more than that memory holds.
+    `door_ca`: PEM of the CA that signs the certificates of hosts behind the gateway's. Raises ConfigError if `gateway`
+    asks for more than that memory holds.
     """
-    _check_memory(gateway, reserved)
+    _check_memory(_sized(pools, gateway), reserved)
     places = Places()
+    trusted = (File(path=places.ca, content=door_ca),) if door_ca else ()
     return haproxy(
         Process(
             port=gateway.port,
@@ -89,8 +95,9 @@ def gateway(
             files=(
                 File(path=places.keys, content=keys_map(credentials), mode=0o600),
                 *lua_files(places.lua, pools, gateway),
+                *trusted,
             ),
-            needs_engine_key=_has_vllm(pools),
+            needs_engine_key=any(map(_has_key, pools)),
             drain_s=max(pool.serving.drain_s for pool in pools),
             memory_max_mib=reserved,
         ),
@@ -102,7 +109,7 @@ def haproxy_config(pools: Sequence[Pool], gateway: GatewaySpec, places: Places, 
     """Return haproxy.cfg. HAProxy reads the engine's key from its environment."""
     return render(
         "haproxy.cfg.j2",
-        **process_values(gateway, places, reserved),
+        **process_values(gateway, places, Limits.of(_sized(pools, gateway), reserved)),
         pools=[_pool_values(pool) for pool in pools],
         waited_or_down=waited_or_down(),
         paths=passed_paths(pools),
@@ -124,8 +131,9 @@ def _pool_values(pool: Pool) -> dict[str, Any]:
         "servers": pool.servers,
         "places": pool.places,
         "engine_host": f"{LOOPBACK}:{serving.port}",
-        "engine_key": "${VLLM_API_KEY}" if serving.engine == "vllm" else "",
-        "health_path": ENGINE_HEALTH_PATH[serving.engine],
+        "behind_doors": pool.behind_doors,
+        "engine_key": "${VLLM_API_KEY}" if _has_key(pool) else "",
+        "health_path": HEALTH_PATH if pool.behind_doors else ENGINE_HEALTH_PATH[serving.engine],
     }
 
 
@@ -160,9 +168,14 @@ def _model_paths(name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(f"/v1/models/{each}" for each in (name, escaped, escaped.replace("%3A", "%3a"))))
 
 
-def _has_vllm(pools: Sequence[Pool]) -> bool:
-    """Return whether an engine is vLLM: only vLLM has a key."""
-    return any(pool.serving.engine == "vllm" for pool in pools)
+def _has_key(pool: Pool) -> bool:
+    """Return whether a request needs the engine's key: for vLLM, and for every door."""
+    return pool.behind_doors or pool.serving.engine == "vllm"
+
+
+def _sized(pools: Sequence[Pool], gateway: GatewaySpec) -> GatewaySpec:
+    """Return `gateway` with the places of all engines behind it, for its limits."""
+    return gateway.model_copy(update={"max_concurrency": sum(pool.places for pool in pools)})
 
 
 def keys_map(credentials: Credentials) -> str:

@@ -3,10 +3,13 @@
 Does not write HAProxy's configuration: haproxy.cfg.j2 does. A pool is a backend there, a host is a server in it.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from core.ports import AGENT_PORT
+from core.ports import AGENT_PORT, DOOR_PORT
 from infra.contract.outputs import HostRecord, StackOutputs
+from provisioning.hosts.installed_names import Names
+from provisioning.hosts.topology import HostRole, Topology
 from serving.spec.models import GatewaySpec, ServingSpec
 
 LOOPBACK = "127.0.0.1"
@@ -25,7 +28,10 @@ class PoolServer:
     agent_port: int | None = None
     """Where its watcher answers HAProxy's agent check. None: it is asked for its health only."""
     names: tuple[str, ...]
-    """Names of models that it serves: of the base model and of the adapters that this host has."""
+    """Names of models that it serves: of the base model and of the adapters that this host has. Empty: it gets no
+    request, because no provision of the host has succeeded yet."""
+    tls: bool = False
+    """Whether it is a door on another host, which shows a certificate for its name."""
 
     @property
     def at(self) -> str:
@@ -43,20 +49,29 @@ class Pool:
     servers: tuple[PoolServer, ...]
 
     @property
+    def behind_doors(self) -> bool:
+        """Whether the gateway is on another host than the engines, which need its key."""
+        return self.servers[0].tls
+
+    @property
     def places(self) -> int:
         """Requests that all its engines get at the same time."""
         return sum(server.places for server in self.servers)
 
 
-def pools_of(outputs: StackOutputs, host: HostRecord) -> tuple[Pool, ...]:
-    """Return the pools behind the gateway on `host`: one pool with one engine.
+def pools_of(outputs: StackOutputs, host: HostRecord, names: Mapping[str, Names]) -> tuple[Pool, ...]:
+    """Return the pools behind the gateway on `host`: one pool with one engine, or with the hosts behind a gateway's.
 
-    The engine listens on loopback. That of another host comes through the tunnel to the same port.
+    The one engine listens on loopback. That of another host comes through the tunnel to the same port. `names` are the
+    served names of each host behind a gateway's.
     """
-    engine = engine_host(outputs, host)
-    # The tunnel brings the engine's port alone. The watcher there restarts an engine that hangs all the same.
-    agent_port = None if outputs.tunnel else AGENT_PORT
-    return (loopback_pool(engine.pool, engine.name, outputs.serving, outputs.gateway, agent_port),)
+    engines = engines_behind(outputs, host)
+    if outputs.gateway_host is None:
+        # The tunnel brings the engine's port alone. The watcher there restarts an engine that hangs all the same.
+        agent_port = None if outputs.tunnel else AGENT_PORT
+        return (loopback_pool(engines[0].pool, engines[0].name, outputs.serving, outputs.gateway, agent_port),)
+    servers = tuple(_door(each, outputs.gateway, names[each.name]) for each in engines)
+    return (Pool(name=engines[0].pool, serving=outputs.serving, servers=servers),)
 
 
 def loopback_pool(
@@ -73,7 +88,23 @@ def loopback_pool(
     return Pool(name=name, serving=serving, servers=(only,))
 
 
-def engine_host(outputs: StackOutputs, host: HostRecord) -> HostRecord:
-    """Return the host whose engine the gateway on `host` has on its loopback."""
+def _door(host: HostRecord, gateway: GatewaySpec, names: Names) -> PoolServer:
+    """Return a host behind the gateway's, as the gateway connects to it."""
+    address, places = host.peer_address, gateway.max_concurrency
+    return PoolServer(
+        name=host.name,
+        address=address,
+        port=DOOR_PORT,
+        places=places,
+        agent_port=AGENT_PORT,
+        names=names,
+        tls=True,
+    )
+
+
+def engines_behind(outputs: StackOutputs, host: HostRecord) -> tuple[HostRecord, ...]:
+    """Return the hosts whose engines the HAProxy on `host` has behind it: a gateway's, or a door's own."""
+    if host.name == outputs.gateway_host:
+        return Topology(outputs).hosts_with(HostRole.DOOR)
     name = outputs.tunnel.engine if outputs.tunnel else host.name
-    return next(each for each in outputs.hosts if each.name == name)
+    return tuple(each for each in outputs.hosts if each.name == name)

@@ -60,6 +60,7 @@ class Places:
     certificate: str = f"{GATEWAY_DIR}/server.pem"
     keys: str = f"{GATEWAY_DIR}/keys.map"
     lua: str = f"{GATEWAY_DIR}/lua"
+    ca: str = f"{GATEWAY_DIR}/door-ca.pem"
     admin_socket: str = HAPROXY_ADMIN_SOCKET
     address: str = "::"
     """Both IPv6 and IPv4."""
@@ -166,12 +167,12 @@ def haproxy(process: Process, places: Places) -> list[Resource]:
     ]
 
 
-def process_values(gateway: GatewaySpec, places: Places, reserved: int) -> dict[str, Any]:
+def process_values(gateway: GatewaySpec, places: Places, limits: Limits) -> dict[str, Any]:
     """Return what haproxy-process.cfg.j2 needs, and the answers that every configuration gives."""
     return {
         "places": places,
         "gateway": gateway,
-        "limits": Limits.of(gateway, reserved),
+        "limits": limits,
         "answers": ANSWERS,
         "own_errors": OWN_ERRORS,
         "later_errors": LATER_ERRORS,

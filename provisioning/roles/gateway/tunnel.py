@@ -13,16 +13,15 @@ from provisioning.converge.replace_resource import replace_resource
 from provisioning.converge.resources import (
     Directory,
     File,
-    GeneratedSecret,
     Packages,
     Resource,
-    Secret,
     SshdFile,
     Unit,
     User,
 )
+from provisioning.roles.gateway.given_key import with_engine_key
 from provisioning.roles.host.guard import engine_guard, forwarded_guard
-from provisioning.roles.host.layout import CONFIG_DIR, ENGINE_ENV, ENGINE_ENV_TEMPLATE, TUNNEL_UNIT
+from provisioning.roles.host.layout import CONFIG_DIR, TUNNEL_UNIT
 from provisioning.roles.host.sshd_check import last_file_check
 from provisioning.roles.host.sshd_settings import sshd_settings
 from provisioning.ssh.known_hosts import known_hosts_text
@@ -72,13 +71,6 @@ def shared(resources: Sequence[Resource], serving: ServingSpec, keys: TunnelKeys
     if closed not in resources:
         return list(resources)
     return [User(name=USER), *replace_resource(resources, closed.id, engine_guard(serving, USER))]
-
-
-def with_engine_key(resources: Sequence[Resource], key: Secret) -> list[Resource]:
-    """Return the list with a given engine key in place of one that the host makes."""
-    made = GeneratedSecret(path=ENGINE_ENV)
-    handed = File(path=ENGINE_ENV, content=Secret(ENGINE_ENV_TEMPLATE.format(secret=key.value)), mode=0o600)
-    return replace_resource(resources, made.id, handed)
 
 
 def _dialling(far_end: HostRecord, port: int, keys: TunnelKeys) -> Iterator[Resource]:

@@ -71,8 +71,11 @@ Unattended-Upgrade::Remove-Unused-Kernel-Packages "true";
 SSHD_FILE = "/etc/ssh/sshd_config.d/10-llm-deploy.conf"
 
 
-def base(host: HostRecord, gateway: GatewaySpec) -> list[Resource]:
-    """Return what `host` needs before any engine, in working order."""
+def base(host: HostRecord, gateway: GatewaySpec, gateway_host: HostRecord | None = None) -> list[Resource]:
+    """Return what `host` needs before any engine, in working order.
+
+    `gateway_host` is the host with the gateway in front of this one, if it has none.
+    """
     return [
         *_data_volume(host),
         apt_file(host),
@@ -82,7 +85,7 @@ def base(host: HostRecord, gateway: GatewaySpec) -> list[Resource]:
         *_security_updates(),
         *([] if host.virtualization == "container" else [*_clock(), *_memory(host), *_kernel()]),
         *_sshd(host),
-        *firewall.resources(host, gateway),
+        *firewall.resources(host, gateway, gateway_host),
     ]
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 
 from catalog.clouds import MADE
-from core.ports import SSH_PORT
+from core.ports import AGENT_PORT, DOOR_PORT, SSH_PORT
 from infra.contract.outputs import HostRecord
 from provisioning.converge.replace_resource import replace_resource
 from provisioning.converge.resources import Command, Directory, File, Resource, Unit
@@ -28,6 +28,10 @@ TRIAL_BEGINS = "firewall-trial"
 """Name of the command that keeps the previous rules in case the new ones let no connection in."""
 
 
+DOOR_PORTS = (AGENT_PORT, DOOR_PORT)
+"""The ports of an engine's host that only its gateway's host may reach."""
+
+
 @dataclass(frozen=True)
 class OpenPort:
     """Ports that are open, and to whom."""
@@ -40,14 +44,16 @@ class OpenPort:
     protocol: str = "tcp"
 
 
-def open_ports_of(host: HostRecord, gateway: GatewaySpec) -> tuple[OpenPort, ...]:
-    """Return the open ports of `host`."""
+def open_ports_of(
+    host: HostRecord, gateway: GatewaySpec, gateway_host: HostRecord | None = None
+) -> tuple[OpenPort, ...]:
+    """Return the open ports of `host`. `gateway_host` is the host with the gateway in front of it, if it has none."""
     # A forwarded port (WSL 2, a pod) may differ inside and outside; both stay open.
     ssh_ports = sorted({SSH_PORT, host.ssh_port})
     ssh = str(SSH_PORT) if ssh_ports == [SSH_PORT] else f"{{ {', '.join(map(str, ssh_ports))} }}"
     return (
         OpenPort("SSH", ssh, _matches(host.ssh_cidrs)),
-        OpenPort("The gateway", str(gateway.port), _matches(host.client_cidrs)),
+        _serving(host, gateway, gateway_host),
         *(
             OpenPort("Kept open by the inventory", ports, ("",), protocol)
             for ports, protocol in _words(host.open_ports)
@@ -55,13 +61,23 @@ def open_ports_of(host: HostRecord, gateway: GatewaySpec) -> tuple[OpenPort, ...
     )
 
 
-def resources(host: HostRecord, gateway: GatewaySpec) -> list[Resource]:
+def _serving(host: HostRecord, gateway: GatewaySpec, gateway_host: HostRecord | None) -> OpenPort:
+    """Return where requests come in: from clients at the gateway's port, or from the gateway's host alone."""
+    if gateway_host is None:
+        return OpenPort("The gateway", str(gateway.port), _matches(host.client_cidrs))
+    ports = f"{{ {', '.join(map(str, DOOR_PORTS))} }}"
+    return OpenPort("The gateway's host", ports, _matches((gateway_host.peer_address,)))
+
+
+def resources(host: HostRecord, gateway: GatewaySpec, gateway_host: HostRecord | None = None) -> list[Resource]:
     """Return the rules, the unit that loads them at boot, and the trial that prevents a lockout.
 
+    `gateway_host` is the host with the gateway in front of this one, if it has none.
     New rules are on trial until a new connection of the controller confirms them; else the previous rules return.
     """
     unit_file = f"/etc/systemd/system/{FIREWALL_UNIT}"
-    rules = render("nftables.nft.j2", openings=open_ports_of(host, gateway), others_tunnels=host.cloud not in MADE)
+    openings = open_ports_of(host, gateway, gateway_host)
+    rules = render("nftables.nft.j2", openings=openings, others_tunnels=host.cloud not in MADE)
     programs = (
         File(path=CHECK, content=program("firewall/check_firewall"), mode=0o755),
         File(path=TRIAL, content=program("firewall/firewall_trial"), mode=0o755),
@@ -80,7 +96,7 @@ def resources(host: HostRecord, gateway: GatewaySpec) -> list[Resource]:
         File(
             path=FIREWALL_RULES,
             content=rules,
-            check=(CHECK, "{path}", *_check_words(host, gateway)),
+            check=(CHECK, "{path}", *_check_words(host, _own_ports(gateway, gateway_host))),
             after=(begin.id,),
         ),
         File(
@@ -120,10 +136,15 @@ def without_trial(resources: Sequence[Resource]) -> list[Resource]:
     )
 
 
-def _check_words(host: HostRecord, gateway: GatewaySpec) -> tuple[str, ...]:
+def _own_ports(gateway: GatewaySpec, gateway_host: HostRecord | None) -> tuple[int, ...]:
+    """Return the ports on which programs of ours listen. A host that got a gateway in front of it still has its own."""
+    return (gateway.port,) if gateway_host is None else (gateway.port, *DOOR_PORTS)
+
+
+def _check_words(host: HostRecord, own_ports: Sequence[int]) -> tuple[str, ...]:
     """Return the arguments of the rules' check. Only on hosts that existed before may other services listen."""
     ssh_ports = (f"{port}/tcp" for port in sorted({SSH_PORT, host.ssh_port}))
-    known = (f"{gateway.port}/tcp", *host.open_ports, *host.closed_ports)
+    known = (*(f"{port}/tcp" for port in own_ports), *host.open_ports, *host.closed_ports)
     return (
         *(word for port in (*ssh_ports, *host.open_ports) for word in ("--open", port)),
         *(word for port in known for word in ("--known", port)),

@@ -1,7 +1,7 @@
 """The network of a machine: a named namespace, a veth pair, a /30, and NAT.
 
 This host owns the namespace, so it and its addresses survive a reboot of the machine. Opens nothing from outside: only
-this host reaches a machine, and a machine reaches what this host reaches.
+this host and other machines reach a machine, and a machine reaches what this host reaches.
 """
 
 import ipaddress
@@ -93,12 +93,13 @@ class Network:
         )
 
     def _rules(self) -> str:
-        # One transaction declares, deletes and creates the table, so the rules are always the same afterwards.
+        # One transaction declares, deletes and creates the table, so the rules are always the same afterwards. Another
+        # machine sees the machine's own address: a firewall there may let in nobody else.
         return (
             f"table ip {self.table} {{}}\ndelete table ip {self.table}\n"
             f"table ip {self.table} {{\n  chain postrouting {{\n"
             f"    type nat hook postrouting priority srcnat;\n"
-            f'    ip saddr {self.address} oifname != "{self.interface}" masquerade\n  }}\n}}\n'
+            f'    ip saddr {self.address} oifname != "{PREFIX}*" masquerade\n  }}\n}}\n'
         )
 
     def _open_forwarding(self) -> None:

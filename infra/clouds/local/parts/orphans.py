@@ -45,7 +45,8 @@ def ids_of_stack(stack: str, *, owner: str | None = None) -> set[str]:
     """Return the ids of this checkout's machines of `stack`: those with a record, and those that `up` would create."""
     owner = owner or str(state_dir().resolve())
     recorded = {each.id for each in record.all_readable() if (each.stack, each.owner) == (stack, owner)}
-    names = (record.machine_name(stack, number) for number in range(1, MAX_MACHINES + 1))
+    numbered = (record.machine_name(stack, number) for number in range(1, MAX_MACHINES + 1))
+    names = (record.gateway_name(stack), *numbered)
     return recorded | {record.machine_id(owner, stack, name) for name in names}
 
 

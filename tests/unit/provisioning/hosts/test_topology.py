@@ -33,7 +33,8 @@ CASES: Mapping[str, tuple[dict[str, Any], dict[str, Set[str]]]] = {
 
 @pytest.mark.parametrize(("keys", "roles"), CASES.values(), ids=CASES)
 def test_roles_of_each_host(keys: dict[str, Any], roles: dict[str, Set[str]]) -> None:
-    outputs = stack(*map(host_values, roles), **keys)
+    hosts = [host_values(name, address=f"203.0.113.{number}") for number, name in enumerate(roles, start=1)]
+    outputs = stack(*hosts, **keys)
     topology = Topology(outputs)
     assert {host.name: topology.roles_of(host) for host in outputs.hosts} == roles
     for role in HostRole:

@@ -53,7 +53,7 @@ def report(**changed: Any) -> dict[str, Any]:
         "engine_version": "0.32.0",
         "loaded": [],
         "release": {"good": "0.32.0", "former": ""},
-        "queue": {"running": 2, "waiting": 0, "engine": "UP"},
+        "queue": {"running": 2, "waiting": 0, "engine": "UP", "hosts": {"one": "UP"}},
         "swap": {"free_bytes": 0, "total_bytes": 0},
         "oom_kills": 0,
         "gpus": None,
@@ -217,7 +217,7 @@ MARKED = {
     ),
     "no gateway": ({"queue": None}, "! queue              no gateway is running"),
     "engine out of the gateway": (
-        {"queue": {"running": 0, "waiting": 3, "engine": "DRAIN"}},
+        {"queue": {"running": 0, "waiting": 3, "engine": "DRAIN", "hosts": {"one": "DRAIN"}}},
         "! queue              0 of 16 running, 3 of 64 waiting; the gateway reports the engine as DRAIN",
     ),
     "GPU that fell off": (

@@ -132,7 +132,7 @@ def question(folder: Path, gateway: RunningGateway | None = None, *, port: int =
         "release_note": str(folder / "vllm.service.json"),
         "gateway_port": gateway.port if gateway else free_port(),
         "gateway_socket": gateway.places.admin_socket if gateway else str(folder / "admin.sock"),
-        "gateway_server": "main/gpu-1",
+        "gateway_servers": ["main/gpu-1"],
         "data_dir": str(folder / "not/there/yet"),
         "nft_rules": str(folder / "nft-rules"),
         "tables": [[str(folder / "a.nft"), "a"], [str(folder / "b.nft"), "b"]],
@@ -160,9 +160,9 @@ def test_engine_and_queue_are_those_of_the_moment(
         for _ in range(5):
             clients.submit(gateway.ask, "POST", "/v1/chat/completions", body=body)
         wait_for(lambda: engine.running == 2 and gateway.waiting() == 3, "two requests that run and three that wait")
-        queue = report.queue(gateway.places.admin_socket, "main/gpu-1")
+        queue = report.queue(gateway.places.admin_socket, ["main/gpu-1"])
         engine.hold.set()
-    assert queue == {"running": 2, "waiting": 3, "engine": "UP"}
+    assert queue == {"running": 2, "waiting": 3, "engine": "UP", "hosts": {"gpu-1": "UP"}}
     seen = run(question(tmp_path, gateway, port=engine.port))
     assert seen["models"] == list(engine.models)
     assert list(seen["tokens"]["seconds"]) == list(engine.models)

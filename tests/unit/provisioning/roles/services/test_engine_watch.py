@@ -43,7 +43,11 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
 def test_the_watcher_reads_what_the_role_writes(
     host: dict[str, Any], changed: dict[str, Any], expected: dict[str, Any], tmp_path: Any
 ) -> None:
-    hosts = [host_values("front"), host_values("gpu", **host)] if "gateway_host" in changed else [host_values(**host)]
+    hosts = (
+        [host_values("front", address="203.0.113.1"), host_values("gpu", **host)]
+        if "gateway_host" in changed
+        else [host_values(**host)]
+    )
     seen = settings(stack(*hosts, **changed), tmp_path)
     assert {name: getattr(seen, name) for name in expected} == expected
 
@@ -72,6 +76,6 @@ def test_no_change_of_the_adapters_restarts_the_watcher() -> None:
 
 
 def test_a_gateway_without_engine_has_no_watcher() -> None:
-    outputs = stack(host_values("front"), host_values("gpu"), **GATEWAY_MACHINE)
+    outputs = stack(host_values("front", address="203.0.113.1"), host_values("gpu"), **GATEWAY_MACHINE)
     assert services(outputs.hosts[0], outputs) == []
     assert services(outputs.hosts[1], outputs) != []

@@ -1,0 +1,56 @@
+"""The served names that each host behind a gateway has: what its last successful provision installed.
+
+Kept on the controlling machine. The gateway asks a host for these names only, so that no request meets an adapter that
+is not there yet. Reaches no host.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from core.errors import ConfigError
+from core.files import write_atomically
+from core.paths import stack_state_dir
+from core.reading.strict_json import parse_object
+from infra.contract.outputs import StackOutputs
+from provisioning.hosts.topology import HostRole, Topology
+
+Names = tuple[str, ...]
+
+
+def names_file(stack: str) -> Path:
+    """Return the file with the names of each host."""
+    return stack_state_dir(stack) / "installed.json"
+
+
+def installed_names(outputs: StackOutputs) -> dict[str, Names]:
+    """Return the names of each host behind the gateway; empty for a host that was never provisioned successfully."""
+    noted = _read(names_file(outputs.stack))
+    behind = Topology(outputs).hosts_with(HostRole.DOOR)
+    return {host.name: tuple(noted.get(host.name, ())) for host in behind}
+
+
+def all_names(outputs: StackOutputs) -> dict[str, Names]:
+    """Return the same if every host is provisioned successfully."""
+    return {host.name: outputs.serving.served_names for host in Topology(outputs).hosts_with(HostRole.DOOR)}
+
+
+def note_names(outputs: StackOutputs, names: Mapping[str, Names]) -> None:
+    """Note what hosts have now. The others keep what they had; hosts that left the stack are forgotten."""
+    if outputs.gateway_host is None:
+        return
+    noted = {**installed_names(outputs), **names}
+    write_atomically(names_file(outputs.stack), json.dumps(noted, indent=2) + "\n")
+
+
+def _read(path: Path) -> dict[str, list[str]]:
+    """Return the noted names. Raises ConfigError if the file is damaged."""
+    try:
+        noted = parse_object(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError):
+        noted = {"": None}
+    if not all(isinstance(names, list) and all(isinstance(name, str) for name in names) for names in noted.values()):
+        raise ConfigError("holds no names of hosts", where=str(path), hint="remove it and run provision of all hosts")
+    return noted

@@ -228,7 +228,7 @@ def running_gateway(
     `spec` has unchecked fields of GatewaySpec: tests use shorter times than users may write.
     """
     gateway = gateway_spec(**spec)
-    serving = serving or vllm_serving(engine if isinstance(engine, int) else engine.port)
+    serving = serving or vllm_serving(engine if isinstance(engine, int) else engine.port, adapters=("contract",))
     with gateway_before(
         folder, [loopback_pool(POOL, ENGINE_HOST, serving, gateway)], gateway, address=address
     ) as running:

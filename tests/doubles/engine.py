@@ -126,7 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path in ("/health", "/api/version"):
             self._json(503 if "unhealthy" in engine.faults else 200, {})
             return
-        if self.path == "/metrics":
+        if self.path == "/metrics" and not isinstance(self.connection, ssl.SSLSocket):  # with TLS it is an endpoint
             self._metrics(engine)
             return
         engine.running += 1

@@ -95,10 +95,9 @@ def test_nine_requests_of_one_home_are_three_for_each_host_and_none_waits_beside
     with before(tmp_path, engines) as gateway:
         replies: list[Future[Reply]] = [people.submit(ask, gateway, "one", stream=True) for _ in range(9)]
         for left in (6, 3, 0):
-            wait_for(lambda: all(each.running == 1 for each in engines.values()), "a request on each host")
+            got = [(9 - left) // 3] * 3
+            wait_for(lambda got=got: list(map(computed, engines.values())) == got, f"{got}")  # type: ignore[misc]
             wait_for(lambda left=left: gateway.waiting() == left, "the others wait")  # type: ignore[misc]
-            done = [computed(each) for each in engines.values()]
-            assert done == [(9 - left) // 3] * 3
             for each in engines.values():
                 assert each.steps
                 each.steps.release(len(TOKENS))

@@ -53,7 +53,10 @@ def watcher() -> str:
 
 def drain(notice: str) -> None:
     """Make the watcher answer `drain`, and wait until the gateways know it."""
-    Path(notice).parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(notice).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    # The unit's umask would let nobody else in: the watcher then finds no end of a notice that it cannot read.
+    folder.chmod(0o755)
     Path(notice).touch()
     if watcher():
         time.sleep(SEEN_S)

@@ -217,3 +217,15 @@ def test_a_key_file_of_a_previous_engine_is_not_read(monkeypatch: pytest.MonkeyP
     monkeypatch.delenv("VLLM_API_KEY", raising=False)
     monkeypatch.setattr(Path, "read_text", refuse)
     assert engine_ready.engine_key() == ""
+
+
+def test_the_watcher_may_look_for_the_notice_whatever_the_units_umask(tmp_path: Path) -> None:
+    """The unit's umask made a folder that only root could read. The watcher then answered `drain` until a reboot."""
+    notice = tmp_path / "llm-notice" / "drain"
+    before = os.umask(0o077)
+    try:
+        drain_engine.drain(str(notice))
+    finally:
+        os.umask(before)
+    assert notice.parent.stat().st_mode & 0o777 == 0o755
+    assert notice.exists()

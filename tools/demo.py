@@ -26,6 +26,9 @@ from tools import cold_demo
 STACK_OF = {"vllm": "local", "ollama": "local-ollama"}
 """Engine and the stack that serves with it."""
 
+POOL = "local-pool"
+"""The stack with a gateway's machine in front of two engines' machines."""
+
 WAITED_FOR = ("venv:", "command:uv", "packages:", "unit:vllm.service", "unit:ollama.service")
 """Resources that spend their time on package installs and model load, not in this project's code."""
 
@@ -45,7 +48,7 @@ class Stop:
     argv: tuple[str, ...]
 
 
-def tour(stack: str, *, keep: bool, reboot: bool) -> list[Stop]:
+def tour(stack: str, *, keep: bool, reboot: bool, pool: bool = False) -> list[Stop]:
     """Return the stops of the tour for `stack`, in order."""
     python = str(CHECKOUT / ".venv/bin/python")
     fab = (python, "-m", "provisioning")
@@ -59,6 +62,15 @@ def tour(stack: str, *, keep: bool, reboot: bool) -> list[Stop]:
         Stop("The endpoint is proved", f"make smoke STACK={stack}", smoke),
         Stop("A second run changes nothing", f"make plan STACK={stack}", (*fab, "plan", *on)),
     ]
+    if pool:
+        part = (python, "-m", "tools.pool_demo")
+        words = f"--stack {stack}"
+        stops += [
+            Stop("A machine dies while clients stream", f"python -m tools.pool_demo die {words}", (*part, "die", *on)),
+            Stop("Pulumi starts it again", f"make up STACK={stack}", stops[0].argv),
+            Stop("It is back behind the gateway", f"python -m tools.pool_demo back {words}", (*part, "back", *on)),
+            Stop("The endpoint is proved again", f"make smoke STACK={stack}", smoke),
+        ]
     if reboot:
         stops += [
             Stop("The machine reboots", f"make reboot STACK={stack}", (*fab, "reboot", *on)),
@@ -190,19 +202,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--reboot", action="store_true", help="also reboot the machine and prove it again (a second model load)"
     )
     parser.add_argument(
+        "--pool", action="store_true", help="a gateway's machine and two engines' machines, one of which dies"
+    )
+    parser.add_argument(
         "--cold", action="store_true", help="run in a copy of this checkout with empty caches, as on a fresh machine"
     )
     options = parser.parse_args(arguments)
     if options.cold:
-        if options.keep or options.stack:
+        if options.keep or options.stack or options.pool:
             raise UsageError(
-                "--cold removes its copy at the end, so it does not support --keep and --stack",
+                "--cold removes its copy at the end, so it does not support --keep, --stack and --pool",
                 where="demo",
                 hint="remove those options",
             )
         return cold_demo.run(options.engine, ["--reboot"] if options.reboot else [])
 
-    stack = options.stack or STACK_OF[options.engine]
+    stack = options.stack or (POOL if options.pool else STACK_OF[options.engine])
     anothers = is_anothers(stack)
     if anothers and not options.keep:
         raise UsageError(
@@ -212,9 +227,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     run = os.environ.setdefault(RUN_VARIABLE, run_name())
     end = "kept" if options.keep else "removed"
-    say(f"demo: one machine (stack {stack}) made, provisioned, proved and {end}; results in runs/{stack}/{run}")
+    machines = "three machines" if options.pool else "one machine"
+    say(f"demo: {machines} (stack {stack}) made, provisioned, proved and {end}; results in runs/{stack}/{run}")
     once_file = write_result(stack, NOTE, {"ok": False, "kept": anothers}).with_name(ONCE_NOTE)
-    stops = tour(stack, keep=options.keep, reboot=options.reboot)
+    stops = tour(stack, keep=options.keep, reboot=options.reboot, pool=options.pool)
     with when_interrupted(f"`make down STACK={stack}` to undo"):
         seconds = walk(stack, stops, os.environ | {ONCE_VARIABLE: str(once_file)})
     write_result(stack, NOTE, {"ok": True, "kept": options.keep, "seconds": seconds})

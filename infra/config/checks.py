@@ -19,12 +19,14 @@ from infra.config.rules.location import LOCATION_RULES
 from infra.config.rules.network_limits import NETWORK_RULES
 from infra.config.rules.spot_and_access import SPOT_AND_ACCESS_RULES
 from infra.config.rules.tags import TAG_RULES
-from serving.spec.rules import ports_differ
+from serving.spec.rules import door_ports_differ, ports_differ
 
 
 def _ports(config: DeploymentConfig) -> Iterator[Problem]:
     """Apply the rule that joins the sections `serving` and `gateway`."""
-    return ports_differ(config.serving, config.gateway)
+    yield from ports_differ(config.serving, config.gateway)
+    if config.gateway.machine is not None:
+        yield from door_ports_differ(config.serving)
 
 
 RULES = (

@@ -20,7 +20,7 @@ from infra.contract.data_dir import DataDir
 from infra.contract.host_key_line import host_key_line
 from infra.contract.stack_placement import Placement, exported_placement
 from serving.spec.models import GatewaySpec, ServingSpec
-from serving.spec.rules import ports_differ
+from serving.spec.rules import door_ports_differ, ports_differ
 
 HostName = Annotated[
     str,
@@ -290,6 +290,12 @@ class StackOutputs(Hosts):
     @model_validator(mode="after")
     def _ports_differ(self) -> Self:
         refuse(ports_differ(self.serving, self.gateway))
+        return self
+
+    @model_validator(mode="after")
+    def _engine_leaves_the_door_its_port(self) -> Self:
+        if self.gateway_host is not None:
+            refuse(door_ports_differ(self.serving))
         return self
 
     @model_validator(mode="after")

@@ -5,7 +5,7 @@ They use no network and do not know the machine. Rules about GPU and memory are 
 
 from collections.abc import Iterator
 
-from core.ports import SSH_PORT
+from core.ports import AGENT_PORT, DOOR_PORT, SSH_PORT
 from core.reading.rules import Problem, one_of
 from serving.spec.fields import AdapterSpec, ServingFields
 from serving.spec.gateway_fields import GatewayFields
@@ -187,6 +187,13 @@ def files_differ(gateway: GatewayFields) -> Iterator[Problem]:
 
 
 GATEWAY_RULES = (gateway_port_is_free, waits_end_in_order, files_differ)
+
+
+def door_ports_differ(serving: ServingFields) -> Iterator[Problem]:
+    """The engine of a host behind a gateway's leaves it the ports that the gateway's host connects to."""
+    if serving.port in (DOOR_PORT, AGENT_PORT):
+        what = f"{serving.port} is the port that the gateway's host connects to"
+        yield Problem(f"serving.{serving.engine}.port", what, "write another port")
 
 
 def ports_differ(serving: ServingFields, gateway: GatewayFields) -> Iterator[Problem]:

@@ -233,6 +233,7 @@ def test_a_stream_goes_on_while_the_other_machine_dies_and_that_comes_back(pool:
     for process in runner().processes(identity):
         process.send(SIGKILL)
     try:
+        assert all(pool.answers() for _ in range(8)), "a client saw the machine's death"
         poll(lambda: pool.states()["gpu-2"].startswith("DOWN"))
         assert pool.states()["gpu-1"] == "UP"
         ends = [stream.end() for stream in streams]

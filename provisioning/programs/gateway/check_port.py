@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Report who listens on a TCP port, if it is not the expected unit. Changes nothing.
 
-    check-port PORT UNIT
+    check-port PORT UNIT [WAY_OUT]
 
 Exits 0 if the port is free or UNIT listens on it; otherwise prints the program, its process and its unit.
 """
@@ -35,14 +35,14 @@ def read_unit(pid: str) -> str:
         return ""  # it has just ended
 
 
-def main(port: str, unit: str) -> int:
-    """Look; return the exit status."""
+def main(port: str, unit: str, way_out: str = ", or set gateway.port") -> int:
+    """Look; return the exit status. `way_out`: what helps besides ending the other program."""
     listing = subprocess.run(["ss", "-Hltnp", f"sport = :{port}"], stdout=subprocess.PIPE, text=True, check=True).stdout
     others = [(program, pid, found) for program, pid in owners(listing) for found in [read_unit(pid)] if found != unit]
     if not others and not (listing.strip() and not owners(listing)):
         return 0
     names = ", ".join(f"{program} (process {pid}{', ' + found if found else ''})" for program, pid, found in others)
-    print(f"port {port} is in use by {names or 'an unknown program'}; stop it, or set gateway.port", file=sys.stderr)
+    print(f"port {port} is in use by {names or 'an unknown program'}; stop it{way_out}", file=sys.stderr)
     return 1
 
 

@@ -43,6 +43,7 @@ def door(
     return haproxy(
         Process(
             port=DOOR_PORT,
+            way_out=(": the gateway's host connects to this port",),
             config=door_config(pool, gateway, places, secrets.key, reserved=reserved),
             certificate=secrets.certificate,
             # A host that had a gateway of its own has a file with the hashes of clients' keys.

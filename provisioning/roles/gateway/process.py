@@ -115,6 +115,8 @@ class Process:
 
     port: int
     """Where it listens for requests."""
+    way_out: tuple[str, ...] = ()
+    """What helps, besides ending it, if another program has that port. Empty: another `gateway.port`."""
     config: str
     """Text of haproxy.cfg."""
     certificate: Secret
@@ -135,7 +137,7 @@ def haproxy(process: Process, places: Places) -> list[Resource]:
     files = (File(path=places.certificate, content=process.certificate, mode=0o600), *process.files)
     restart_on = (f"file:{DROP_IN}", *(key.id for key in engine_key))
     reload_on = (*(file.id for file in files), f"file:{places.config}")
-    port_check = (CHECK_PORT, str(process.port), GATEWAY_UNIT)
+    port_check = (CHECK_PORT, str(process.port), GATEWAY_UNIT, *process.way_out)
     return [
         # Before the package, so that its first start uses this configuration or fails.
         File(path=DROP_IN, content=_drop_in(process, places)),

@@ -75,6 +75,16 @@ def test_the_stops_are_in_order(keep: bool, reboot: bool, typed: list[str]) -> N
     assert [each.typed for each in stops] == [f"make {target} STACK=spare" for target in typed]
 
 
+def test_the_pools_stops_are_in_order_and_shown_as_they_run() -> None:
+    stops = demo.tour("spare", keep=False, reboot=False, pool=True)
+    make = ("up", "provision", "smoke", "plan", "die", "up", "back", "smoke", "down")
+    parts = {part: f"python -m tools.pool_demo {part} --stack spare" for part in ("die", "back")}
+    assert [each.typed for each in stops] == [parts.get(word, f"make {word} STACK=spare") for word in make]
+    for each in stops:
+        if each.typed.startswith("python"):
+            assert shlex.join(each.argv).replace(f"{CHECKOUT}/.venv/bin/", "") == each.typed
+
+
 @pytest.mark.parametrize("stop", demo.tour("spare", keep=False, reboot=True), ids=lambda stop: stop.typed)
 def test_the_shown_command_is_the_one_that_runs(stop: Stop) -> None:
     """The tour once showed `make smoke` and ran another program, which does not check GPUs."""

@@ -1,4 +1,4 @@
-"""Requests with values at and beyond the bounds of each parameter of /v1/chat/completions and /v1/completions.
+"""Requests with values at and beyond the bounds of each parameter of each path that makes vLLM compute.
 
 Standard library only: a test sends this file to a machine, which asks its engine there.
 """
@@ -122,13 +122,26 @@ COMBINED = {
     "penalties": '"presence_penalty": -2, "frequency_penalty": 2, "repetition_penalty": 1e30', "penalties_small": '"repetition_penalty": 1e-320', "penalties_seed": '"repetition_penalty": 1e-30, "seed": 5, "top_k": 1, "top_p": 1e-300', "seed_min": '"seed": ' + str(-2**63) + ', "temperature": 1', "seed_minus": '"seed": -5, "temperature": 1, "n": 3', "seed_max": '"seed": ' + str(2**63 - 1) + ', "n": 3, "temperature": 1', "top_k_int31": '"top_k": 2147483647', "top_k_int32": '"top_k": 2147483648', "same_id": '"request_id": "x", "n": 3', "temperature_two": '"temperature": 2', "temperature_over": '"temperature": 2.0000001', "context": '"max_tokens": 100000', "embeds_and_prompt": '"prompt_embeds": "AAAA"', "stop_included": '"stop": ["e"], "include_stop_str_in_output": true', "thinking": '"thinking_token_budget": 0', "echo_tokens": '"echo": true, "prompt": [1, 2]', "echo_lists": '"echo": true, "prompt": [[1], [2]], "stream": true', "truncate": '"truncate_prompt_tokens": 1, "prompt": "a b c"', "truncate_zero": '"truncate_prompt_tokens": 0', "detect": '"repetition_detection": {"max_pattern_size": 3, "min_count": 2}, "max_tokens": 50',
   },
 }
+MESSAGE_NUMBERS = ("temperature", "top_p", "top_k", "max_tokens")
+MESSAGE_EXTRAS: dict[str, dict[str, Any]] = {
+  "system": {"text": "x", "empty": "", "null": None, "number": 5, "list": [], "blocks": [{"type": "text", "text": "x"}], "empty_block": [{}], "null_block": [None], "surrogate": "\ud800", "long": "x " * 3000, "image": [{"type": "image", "source": {}}]},
+  "messages": {"empty": [], "null": None, "text": "x", "no_content": [{"role": "user"}], "role_unknown": [{"role": "x", "content": "x"}], "system": [{"role": "system", "content": "x"}], "assistant": [{"role": "assistant", "content": "x"}], "blocks": [{"role": "user", "content": [{"type": "text", "text": "x"}]}], "empty_blocks": [{"role": "user", "content": []}], "null_text": [{"role": "user", "content": [{"type": "text", "text": None}]}], "surrogate": [{"role": "user", "content": "\ud800"}],
+    "image": [{"role": "user", "content": [{"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}}]}], "image_url": [{"role": "user", "content": [{"type": "image", "source": {"type": "url", "url": "http://127.0.0.1:1/x"}}]}], "image_file": [{"role": "user", "content": [{"type": "image", "source": {"type": "url", "url": "file:///etc/passwd"}}]}], "image_empty": [{"role": "user", "content": [{"type": "image", "source": None}]}],
+    "tool_use": [{"role": "assistant", "content": [{"type": "tool_use", "id": "a", "name": "f", "input": {"a": 1}}]}, {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "a", "content": "x"}]}], "tool_use_bare": [{"role": "assistant", "content": [{"type": "tool_use"}]}], "tool_result_bare": [{"role": "user", "content": [{"type": "tool_result"}]}], "tool_result_blocks": [{"role": "user", "content": [{"type": "tool_result", "tool_use_id": "a", "content": [{"type": "text"}, {}]}]}], "thinking": [{"role": "assistant", "content": [{"type": "thinking", "thinking": "x", "signature": "s"}]}], "redacted": [{"role": "assistant", "content": [{"type": "redacted_thinking", "data": "x"}]}], "addition": [{"role": "system", "content": [{"type": "tool_addition", "tool": {"type": "tool_reference", "name": "f"}}]}], "long": [{"role": "user", "content": "x " * 3000}]},
+  "tools": {"empty": [], "null": None, "bare": [{}], "ok": [{"name": "f", "input_schema": SCHEMA}], "schema_list": [{"name": "f", "input_schema": []}], "schema_empty": [{"name": "f", "input_schema": {}}], "builtin": [{"type": "web_search_20250305", "name": "web_search"}], "deferred": [{"name": "f", "input_schema": {}, "defer_loading": True, "strict": True}], "twice": [{"name": "f", "input_schema": {}}] * 2},
+  "tool_choice": {"auto": {"type": "auto"}, "any": {"type": "any"}, "tool": {"type": "tool", "name": "f"}, "nameless": {"type": "tool"}, "none": {"type": "none"}, "text": "auto"},
+  "thinking": {"on": {"type": "enabled", "budget_tokens": 1024}, "small": {"type": "enabled", "budget_tokens": 1}, "huge": {"type": "enabled", "budget_tokens": 10**30}, "off": {"type": "disabled"}, "adaptive": {"type": "adaptive"}, "text": "x"},
+  "output_config": {"effort": {"effort": "max"}, "bad": {"effort": "x"}, "no_schema": {"format": {"type": "json_schema"}}, "text": "x"},
+  "stop_sequences": {"empty": [], "null": None, "blank": [""], "number": [5], "many": ["a"] * 100, "surrogate": ["\ud800"], "text": "x"},
+  "metadata": {"user": {"user_id": "x"}, "list": [], "text": "x"}, "cache_salt": {"empty": "", "long": "x" * 2000, "number": 5}, "vllm_xargs": {"object": {"a": {}}, "list": {"a": [1]}}, "kv_transfer_params": {"object": {"a": 1}, "decode": {"do_remote_decode": True}, "list": []}, "ec_transfer_params": {"object": {"a": 1}}, "chat_template_kwargs": {"template": {"chat_template": "{{ 1 }}"}, "tokenize": {"tokenize": True}, "messages": {"messages": []}, "tools": {"tools": 5}, "list": []}, "mm_payload": {"none": "none", "bad": "x"}, "service_tier": {"auto": "auto"},
+}
 RAW = {
   "empty": "", "null": "null", "array": "[]", "number": "5", "text": '"x"', "broken": '{"model": ', "not_json": "hello", "deep": '{"model": "tiny", "x": ' + DEEP + "}", "very_deep": '{"model": "tiny", "x": ' + VERY_DEEP + "}", "very_deep_prompt": '{"model": "tiny", "prompt": ' + VERY_DEEP + ', "messages": ' + VERY_DEEP + "}", "deep_prompt": '{"model": "tiny", "prompt": ' + DEEP + ', "messages": ' + DEEP + "}", "nothing": "{}", "bytes": '{"model": "tiny", "prompt": "\udcff"}', "twice": '{"model": "tiny", "model": "nope", "prompt": "x", "messages": []}', "bom": "\ufeff{}",
   "deep_schema": '{"model": "tiny", "max_tokens": 3, "prompt": "x", "messages": [{"role": "user", "content": "x"}], "structured_outputs": {"json": ' + '{"a":' * 5000 + "1" + "}" * 5000 + "}}", "deep_format": '{"model": "tiny", "max_tokens": 3, "prompt": "x", "messages": [{"role": "user", "content": "x"}], "response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": ' + '{"items":' * 5000 + "{}" + "}" * 5000 + "}}}",
   "deep_kwargs": '{"model": "tiny", "max_tokens": 3, "prompt": "x", "messages": [{"role": "user", "content": "x"}], "chat_template_kwargs": {"a": ' + DEEP + '}, "kv_transfer_params": {"a": ' + DEEP + '}, "vllm_xargs": {"a": ' + DEEP + "}}",
   "deep_kv": '{"model": "tiny", "max_tokens": 3, "prompt": "x", "messages": [{"role": "user", "content": "x"}], "kv_transfer_params": {"a": ' + DEEP + "}}", "deep_ec": '{"model": "tiny", "max_tokens": 3, "prompt": "x", "messages": [{"role": "user", "content": "x"}], "ec_transfer_params": {"a": ' + DEEP + "}}",
 }
-BASES = {"chat": ("/v1/chat/completions", '"messages": [{"role": "user", "content": "hi"}]'), "completion": ("/v1/completions", '"prompt": "hi"')}
+BASES = {"chat": ("/v1/chat/completions", '"messages": [{"role": "user", "content": "hi"}]'), "completion": ("/v1/completions", '"prompt": "hi"'), "messages": ("/v1/messages", '"messages": [{"role": "user", "content": "hi"}]')}
 
 
 def body(kind: str, fields: str) -> str:
@@ -136,9 +149,34 @@ def body(kind: str, fields: str) -> str:
     return '{"model": "tiny", ' + BASES[kind][1] + ', "max_tokens": 3, ' + fields + "}"
 
 
+def message_cases() -> Iterator[tuple[str, str, str]]:
+    """Yield the cases of Anthropic's API; those that say what a prompt is also for the path that counts its tokens."""
+    path = BASES["messages"][0]
+    for field in MESSAGE_NUMBERS:
+        for name, text in NUMBERS.items():
+            yield f"messages.{field}.{name}", path, body("messages", f'"{field}": {text}')
+    for name, text in FLAG_VALUES.items():
+        yield f"messages.stream.{name}", path, body("messages", f'"stream": {text}')
+    for field, values in MESSAGE_EXTRAS.items():
+        for name, value in values.items():
+            text = body("messages", f'"{field}": {js(value)}')
+            yield f"messages.{field}.{name}", path, text
+            yield f"count_tokens.{field}.{name}", f"{path}/count_tokens", text
+    for name, schema in SCHEMAS.items():
+        limited = f'"output_config": {{"format": {{"type": "json_schema", "schema": {js(schema)}}}}}'
+        yield f"messages.schema.{name}", path, body("messages", limited)
+        tool = f'"tools": [{{"name": "f", "input_schema": {js(schema)}}}], "tool_choice": {{"type": "any"}}'
+        yield f"messages.tool.{name}", path, body("messages", tool)
+    for name, text in RAW.items():
+        yield f"messages.raw.{name}", path, text
+        yield f"count_tokens.raw.{name}", f"{path}/count_tokens", text
+
+
 def cases() -> Iterator[tuple[str, str, str]]:
     """Yield name, path and body of each request."""
-    for kind, (path, _) in BASES.items():
+    yield from message_cases()
+    for kind in ("chat", "completion"):
+        path = BASES[kind][0]
         numbers = BOTH_NUMBERS + (CHAT_NUMBERS if kind == "chat" else ())
         flags = FLAGS + (CHAT_FLAGS if kind == "chat" else ())
         for field in numbers:

@@ -76,6 +76,10 @@ bodies = {
 }
 paths = {"prompt": "/v1/completions", "messages": "/v1/chat/completions"}
 answers = {name: post(paths[next(iter(body))], json.dumps({"model": "tiny", **body})) for name, body in bodies.items()}
+for name in ("messages", "system"):
+    body = json.dumps({"model": "tiny", "max_tokens": 1, "messages": [USER], name: [{}] * 100_000})
+    answers[f"{name} of Anthropic"] = post("/v1/messages", body)
+    answers[f"{name} to count"] = post("/v1/messages/count_tokens", body)
 print(json.dumps({name: [status, "at most 4096 are taken" in said] for name, (status, said) in answers.items()}))
 """
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 LOWEST_PRIORITY = 19
 """Priority of the threads that compile a schema: threads that compute answers come first."""
 
+PROMPTS = ("messages", "prompt", "system")
+"""Keys of a request that may be lists: of chat, of completions, of Anthropic's API."""
+
 MOST_ITEMS = 4096
 """Maximum number of items in one request's messages, prompts and tools together; a list of numbers is one prompt.
 
@@ -76,7 +79,7 @@ def items(body: Any) -> int:
         return 0
     tools = body.get("tools")
     total = len(tools) if isinstance(tools, list) else 0
-    left = [body.get("messages"), body.get("prompt")]
+    left = [body.get(name) for name in PROMPTS]
     while left:
         value = left.pop()
         if isinstance(value, dict):

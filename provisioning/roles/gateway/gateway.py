@@ -27,8 +27,11 @@ Paths = Mapping[str, tuple[str, ...]]
 
 OPENAI_PATHS: Paths = {"GET": (HEALTH_PATH, "/v1/models"), "POST": ("/v1/chat/completions", "/v1/completions")}
 
-OLLAMA_OPENAI_PATHS: Paths = {"POST": ("/v1/embeddings", "/v1/responses")}
-"""Paths of OpenAI's API that Ollama adds; below /v1/models also each served name."""
+VLLM_PATHS: Paths = {"POST": ("/v1/messages", "/v1/messages/count_tokens")}
+"""Anthropic's API, as vLLM has it. Its /v1/responses stays closed: decision 16 says why."""
+
+OLLAMA_V1_PATHS: Paths = {"POST": ("/v1/embeddings", "/v1/messages", "/v1/responses")}
+"""Paths of OpenAI's and Anthropic's API that Ollama adds; below /v1/models also each served name."""
 
 OLLAMA_PATHS: Paths = {"GET": ("/api/tags",), "POST": ("/api/chat", "/api/generate")}
 
@@ -140,9 +143,10 @@ def _pool_values(pool: Pool) -> dict[str, Any]:
 def passed_paths(pools: Sequence[Pool]) -> Paths:
     """Return the exact paths that reach an engine. A pattern would also let new paths of a later release through."""
     passed = [OPENAI_PATHS]
+    passed += [VLLM_PATHS] if any(pool.serving.engine == "vllm" for pool in pools) else []
     for serving in (pool.serving for pool in pools if pool.serving.engine == "ollama"):
         names = dict.fromkeys(each for name in serving.served_names for each in (name, name.removesuffix(":latest")))
-        passed += [OLLAMA_OPENAI_PATHS, {"GET": tuple(path for name in names for path in _model_paths(name))}]
+        passed += [OLLAMA_V1_PATHS, {"GET": tuple(path for name in names for path in _model_paths(name))}]
         passed += [OLLAMA_PATHS] if serving.ollama.native_api else []
     return {
         method: tuple(dict.fromkeys(path for paths in passed for path in paths.get(method, ())))

@@ -55,6 +55,8 @@ def test_answers_are_prompts_times_n(limits: ModuleType, prompt: object, n: obje
         ({"prompt": [1] * 9}, 0),
         ({"prompt": [[1] * 9, [2] * 9]}, 2),
         ({"prompt": [1] * 9 + [None]}, 10),
+        ({"messages": [{}], "system": [{}] * 4}, 5),
+        ({"messages": [{"content": [{"type": "tool_result", "content": [{}] * 3}]}]}, 5),
         ({"stop": ["a"] * 9}, 0),
     ],
 )

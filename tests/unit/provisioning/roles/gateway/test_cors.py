@@ -67,7 +67,7 @@ NOT_ASKED = {
 
 
 @pytest.mark.parametrize(("path", "headers"), NOT_ASKED.values(), ids=NOT_ASKED.keys())
-def test_nobody_else_is_told_anything(gateway: RunningGateway, path: str, headers: list[str]) -> None:
+def test_no_other_request_gets_an_answer(gateway: RunningGateway, path: str, headers: list[str]) -> None:
     reply = gateway.ask("OPTIONS", path, *headers, key=CLIENT_KEY)
     assert (reply.status, reply.code) == (404, "unknown_url")
     listed = [header for header in headers if header.startswith("Origin")] == [f"Origin: {ORIGINS[0]}"]

@@ -15,8 +15,8 @@ from provisioning.converge.payload import payload_of
 from provisioning.converge.resources import File, Packages, Secret, Unit
 from provisioning.roles.gateway.answers import ANSWERS, LATER_ERRORS, OWN_ERRORS, Answer
 from provisioning.roles.gateway.gateway import (
-    OLLAMA_OPENAI_PATHS,
     OLLAMA_PATHS,
+    OLLAMA_V1_PATHS,
     OPENAI_PATHS,
     gateway,
     haproxy_config,
@@ -211,7 +211,7 @@ def test_answer_survives_haproxys_single_quotes(answer: Answer) -> None:
 @pytest.mark.parametrize("page", ["gateway.md", "ollama.md"])
 def test_the_docs_name_every_passed_path_and_no_pattern(page: str) -> None:
     text = (CHECKOUT / "docs" / page).read_text()
-    lists = (OPENAI_PATHS, OLLAMA_OPENAI_PATHS, OLLAMA_PATHS)
+    lists = (OPENAI_PATHS, OLLAMA_V1_PATHS, OLLAMA_PATHS)
     passed = ["/v1/models/NAME", *(path for paths in lists for each in paths.values() for path in each)]
     assert [path for path in passed if f"{path}`" not in text] == []
     assert "/v1/*" not in text

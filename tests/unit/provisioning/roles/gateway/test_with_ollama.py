@@ -30,7 +30,8 @@ OPENAI_OF_OLLAMA = [
     ("GET", "/v1/models/tiny/..", 404),
     ("POST", "/v1/models/tiny", 404),
     ("GET", "/v1/embeddings", 404),
-    ("POST", "/v1/messages", 404),
+    ("POST", "/v1/messages", 200),
+    ("POST", "/v1/messages/count_tokens", 404),
     ("POST", "/v1/images/generations", 404),
 ]
 

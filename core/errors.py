@@ -25,6 +25,9 @@ class DeployError(Exception):
 
     exit_code = 1
 
+    resources: tuple[str, ...] = ()
+    """Names of the resources of a stack that failed, as far as they are known."""
+
     def __init__(self, what: str, *, where: str = "", hint: str = "", detail: str = "") -> None:
         super().__init__(what)
         self.what = what

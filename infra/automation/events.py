@@ -67,6 +67,9 @@ class Report:
 
     errors: list[str] = field(default_factory=list)
 
+    failed: list[str] = field(default_factory=list)
+    """Names of the resources that the errors are about, each once. Errors of the program are about none."""
+
     began: bool = False
     """Whether the Pulumi engine began to work on resources."""
 
@@ -105,8 +108,14 @@ class Report:
         if severity == "error":
             if text not in ECHOES:
                 self.errors.append(text)
+                self._note_failed(str(event.get("urn") or ""))
             return []
         return [f"  {severity}: {text}" if severity == "warning" else f"  {text}"]
+
+    def _note_failed(self, urn: str) -> None:
+        name = urn.rsplit("::", 1)[-1]
+        if name and name not in self.failed and f"::{STACK_TYPE}::" not in urn:
+            self.failed.append(name)
 
     def _begun(self, event: dict[str, Any]) -> list[str]:
         step, name, what = _step(event)

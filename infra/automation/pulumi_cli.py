@@ -250,11 +250,13 @@ class Engine:
         cause, below = _cause(errors[0])
         lines = [*below, *(line for error in errors[1:] for line in error.splitlines()), *stderr_text.splitlines()]
         shown = [f"  {line}" for line in lines[-SHOWN_LINES:]]
-        return EngineFailedError(
+        failure = EngineFailedError(
             cause,
             where=f"{verb} of stack {self.stack}",
             detail="\n".join([*shown, f"  all events of the Pulumi engine: {self._events}"]),
         )
+        failure.resources = tuple(report.failed)
+        return failure
 
     def _stderr(self) -> str:
         return self._stderr_file.read_text(errors="replace").strip()

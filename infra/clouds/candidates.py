@@ -11,7 +11,6 @@ from infra.contract.stack_placement import KnownPlacement, Placement
 
 ID_BYTES = 4
 
-
 Place = tuple[str, str]
 """A zone and a machine type."""
 
@@ -56,7 +55,7 @@ def zones_to_try(config: DeploymentConfig, previous: KnownPlacement | None, stat
     stack is always included, unless the file names other zones: an outage does not move a stack.
     Raises ConfigError for a zone that does not exist, DeployError if all are down.
     """
-    stays_in = _zone_kept(config, previous)
+    stays_in = zone_kept(config, previous)
     for index, zone in enumerate(config.zones):
         if zone not in states and zone != stays_in:
             what, hint = f"{zone} is not a zone of {config.region}", f"its zones are {', '.join(states)}"
@@ -83,7 +82,7 @@ def offered_places(
     Raises ConfigError if no zone of `tried` offers a type.
     """
     places = [(zone, machine_type) for machine_type, zones in offered.items() for zone in tried if zone in zones]
-    if previous is not None and _zone_kept(config, previous) in tried and previous.machine_type in offered:
+    if previous is not None and zone_kept(config, previous) in tried and previous.machine_type in offered:
         here = (previous.zone, previous.machine_type)
         places = places if here in places else [here, *places]
     if not places:
@@ -132,7 +131,7 @@ def staying(places: list[Place], config: DeploymentConfig, previous: KnownPlacem
     if previous is None or _holds_nothing(previous):
         return places
     if is_bound(config, previous):
-        if _zone_kept(config, previous) is not None:
+        if zone_kept(config, previous) is not None:
             places = _in_zone(previous.zone, places)
         elif _keeps_volume(config):
             _refuse_leaving(previous.zone, config)
@@ -146,7 +145,7 @@ def _holds_nothing(previous: KnownPlacement) -> bool:
     return previous.holds_nothing
 
 
-def _zone_kept(config: DeploymentConfig, previous: KnownPlacement | None) -> str | None:
+def zone_kept(config: DeploymentConfig, previous: KnownPlacement | None) -> str | None:
     """Return the zone of a complete stack; None if the file names other zones."""
     if previous is None or not previous.is_complete:
         return None

@@ -76,7 +76,7 @@ class Cloud(Protocol):
         ...
 
     def runs(self, placement: Placement) -> bool:
-        """Return whether a host runs, or is about to."""
+        """Return whether a host with an engine runs, or is about to."""
         ...
 
     # -- Resources that the cloud has

@@ -14,6 +14,7 @@ from infra.config.models.deployment import DeploymentConfig
 from infra.config.rules.bucket_sources import BUCKET_RULES
 from infra.config.rules.capacity import CAPACITY_RULES
 from infra.config.rules.cloud_keys import keys_belong, keys_of_other_clouds, needed_keys_are_there
+from infra.config.rules.gateway_machine import GATEWAY_MACHINE_RULES
 from infra.config.rules.iam import IAM_RULES
 from infra.config.rules.location import LOCATION_RULES
 from infra.config.rules.network_limits import NETWORK_RULES
@@ -36,6 +37,7 @@ RULES = (
     *NETWORK_RULES,
     *CAPACITY_RULES,
     *SPOT_AND_ACCESS_RULES,
+    *GATEWAY_MACHINE_RULES,
     *TAG_RULES,
     *IAM_RULES,
     *BUCKET_RULES,

@@ -30,6 +30,13 @@ FLAGS_OF_0_1 = ("stands", "lacks_stock", "blank_at")
 """Keys that a placement had before 0.2.0. They are in Progress now."""
 
 
+class GatewayPlacement(Frozen):
+    """What the gateway's own machine is made of. It is in the zone of the other machines."""
+
+    machine_type: str = Field(description="Machine type.")
+    image: str = Field(description="Id of the image, looked up only once.")
+
+
 class Placement(Frozen):
     """Where one stack was put in a cloud, and which stack it is. The program exports it as `placement`."""
 
@@ -50,6 +57,9 @@ class Placement(Frozen):
     subnets: dict[str, str] = Field(default={}, description="Subnet of an existing network by zone.")
     keeps_end: bool = Field(
         default=False, description="Whether GCP itself ends the hosts. GCP may write the same time in another form."
+    )
+    gateway: GatewayPlacement | None = Field(
+        default=None, description="The gateway's own machine. None: each machine has a gateway."
     )
     parts: tuple[str, ...] | None = Field(
         default=None,

@@ -11,6 +11,7 @@ from infra.clouds.candidates import Candidate, lies_elsewhere
 from infra.clouds.cloud import Cloud
 from infra.clouds.costs.running_costs import known_price, odd_hours
 from infra.clouds.costs.weekly_hours import runs_at
+from infra.clouds.program.naming import gateway_name
 from infra.clouds.registry import rented_cloud
 from infra.clouds.resources.denied_calls import DeniedError
 from infra.clouds.resources.kinds import REMOVE_DEADLINE_S
@@ -21,7 +22,7 @@ from infra.lifecycle.orphans.recovery import recover
 from infra.lifecycle.placement.in_order import advice, places_to_try
 from infra.lifecycle.placement.login import hand_provider_environment
 from infra.lifecycle.placement.previous import previous_placement
-from infra.lifecycle.placement.trying import Attempt, place, table
+from infra.lifecycle.placement.trying import GATEWAY_LATER, Attempt, place, table
 from infra.lifecycle.preflight import checks as preflight
 
 if TYPE_CHECKING:
@@ -128,6 +129,7 @@ def _try_places(  # noqa: PLR0917  # six different values
             candidates,
             attempt,
             out_of_stock=cloud.out_of_stock,
+            stays=lambda error: _stays(error, stack, previous),
             timeout_s=config.machine.placement_timeout_s,
             hint=advice(config, candidates, previous),
         )
@@ -137,6 +139,15 @@ def _try_places(  # noqa: PLR0917  # six different values
         error.hint = cloud.hint_for(f"{error}\n{error.detail}") or error.hint
         error.detail = "\n".join(filter(None, (error.detail, stays)))
         raise
+
+
+def _stays(error: DeployError, stack: str, previous: KnownPlacement | None) -> str:
+    """Return what to do about the error of a complete stack whose gateway alone has no machine; else an empty text.
+
+    Another place or type would move or change the machines that run.
+    """
+    is_complete = previous is not None and previous.is_complete
+    return GATEWAY_LATER if is_complete and error.resources == (gateway_name(stack),) else ""
 
 
 def _shall_run(config: DeploymentConfig) -> bool:

@@ -15,6 +15,7 @@ from core.paths import outputs_file
 from infra.automation.pulumi_cli import Typed
 from infra.automation.stack import Stack, hold, only_looking
 from infra.clouds import registry
+from infra.clouds.program.naming import gateway_name
 from infra.clouds.registry import rented_cloud
 from infra.config import DeploymentConfig, load_stack
 from infra.contract.stack_placement import KnownPlacement, Placement, Progress, read_placement, write_placement
@@ -22,6 +23,7 @@ from infra.lifecycle.down import cloud_name_of
 from infra.lifecycle.orphans.recovery import recover
 from infra.lifecycle.placement.login import provider_environment
 from infra.lifecycle.placement.previous import known_placement
+from infra.lifecycle.placement.trying import GATEWAY_LATER
 from infra.lifecycle.saved import file_digest, note_file, save_outputs
 from infra.pulumi_command.arguments import Work
 from infra.pulumi_command.stack_files import kept_as_written
@@ -96,8 +98,14 @@ def _tell_failure(config: DeploymentConfig, stack: str, typed: Typed) -> None:
     if cloud.out_of_stock(text) is not None:
         if noted is not None and not noted.is_complete:
             write_placement(stack, KnownPlacement.of(noted, Progress(holds_nothing=True, blank_at=noted.blank_at)))
-        where = f"{noted.machine_type} in {noted.zone}" if noted else "this place"
-        say(f"  no capacity for {where}; `make up STACK={stack}` tries the file's other zones and types")
+        lacks_gateway = typed.report.failed == [gateway_name(stack)]
+        own = noted.gateway.machine_type if noted and noted.gateway else "the gateway's machine"
+        machine = own if lacks_gateway else noted.machine_type if noted else "the machines"
+        what = f"no capacity for {machine} in {noted.zone if noted else 'this place'}"
+        if lacks_gateway and noted is not None and noted.is_complete:
+            say(f"  {what}; {GATEWAY_LATER}")
+        else:
+            say(f"  {what}; `make up STACK={stack}` tries the file's other zones and types")
     elif hint := cloud.hint_for(text):
         say(f"  {hint}")
 

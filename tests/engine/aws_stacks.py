@@ -51,6 +51,22 @@ def stack_value(machine: str = "type: m6i.2xlarge", *, lifetime: str = "", more:
     return deployment
 
 
+def with_gateway(text: str) -> str:
+    """Return a stack file with a machine of its own for the gateway."""
+    return text.replace("    serving:", "    gateway: {machine: {}}\n    serving:")
+
+
+def opened(aws: RunningAws, group: str) -> set[tuple[int, str]]:
+    """Return the ports that a security group opens, each with a network or another group."""
+    wanted = [{"Name": "group-id", "Values": [group]}]
+    rules = aws.client("ec2", REGION).describe_security_group_rules(Filters=wanted)["SecurityGroupRules"]
+    return {
+        (each["FromPort"], each.get("CidrIpv4") or each.get("CidrIpv6") or each["ReferencedGroupInfo"]["GroupId"])
+        for each in rules
+        if not each["IsEgress"]
+    }
+
+
 def instances(aws: RunningAws, region: str = REGION, *, ended: bool = False) -> list[Any]:
     """Return the instances that are not terminated; with `ended`, all instances."""
     seen = aws.client("ec2", region).describe_instances()["Reservations"]

@@ -39,7 +39,7 @@ GUARDED = """
 import pulumi_aws as aws
 from infra.clouds.aws.program.guard_rules import GUARDS
 TAGS = {"tags": {"llm-deploy:stack": "test"}}
-GUARDS.install(lambda kind, name, props: {**props, **TAGS} if "vpc" in kind else props, ())
+GUARDS.install(lambda kind, name, props: {**props, **TAGS} if "vpc" in kind else props)
 network = aws.ec2.Vpc("network", cidr_block="10.83.0.0/16")
 aws.vpc.SecurityGroupIngressRule("rule", security_group_id=network.default_security_group_id, ip_protocol="tcp",
     from_port=22, to_port=22, cidr_ipv4="0.0.0.0/0")

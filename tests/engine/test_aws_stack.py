@@ -6,7 +6,18 @@ from typing import Any
 
 from tests.doubles.aws.running import RunningAws
 from tests.doubles.aws.seed import UBUNTU_24, UBUNTU_24_NEWER, UBUNTU_PARAMETER
-from tests.engine.aws_stacks import REGION, ends_at, everything, instances, stack_text, untagged, volumes
+from tests.engine.aws_stacks import (
+    REGION,
+    ends_at,
+    everything,
+    instances,
+    not_allowed,
+    opened,
+    stack_text,
+    untagged,
+    volumes,
+    with_gateway,
+)
 from tests.engine.checkout import Checkout
 
 
@@ -63,25 +74,67 @@ def test_a_stack_uses_the_kms_key_boundary_and_path_of_its_file(cloud_checkout: 
     first, second = (kms.create_key()["KeyMetadata"]["Arn"] for _each in range(2))
     more = f"storage: {{kms_key: '{first}'}}\n    iam: {{permissions_boundary: '{boundary}', path: /llm/}}"
     text = stack_text(lifetime=WEEKLY, more=more).replace('"2001:2::/48"', '"2001:2:0:0::/48"')
-    stack = cloud_checkout.stack("sg-mine", text)
+    stack = cloud_checkout.stack("sg-mine", with_gateway(text))
 
     done = cloud_checkout.run("up", stack)
     assert done.returncode == 0, done.stderr
     assert {each.get("KmsKeyId") for each in volumes(aws).values()} == {first}
     roles = [iam.get_role(RoleName=each["RoleName"])["Role"] for each in iam.list_roles()["Roles"]]
     assert {(each["Path"], _boundary(each)) for each in roles} == {("/llm/", boundary)}
-    assert len(roles) == 2
-    (host,), disks = instances(aws), volumes(aws).keys()
+    assert len(roles) == 3
+    by_type, disks = {each["InstanceType"]: each for each in instances(aws)}, volumes(aws).keys()
+    host = by_type["m6i.2xlarge"]
+    assert untagged(aws) == []
 
-    cloud_checkout.stack("sg-mine", text.replace(first, second))
+    cloud_checkout.stack("sg-mine", with_gateway(text.replace(first, second)))
     again = cloud_checkout.run("up", stack)
     assert again.returncode == 0, again.stderr
     assert cloud_checkout.result(stack, "up.json")["changes"] == {}, again.stderr
-    assert [each["InstanceId"] for each in instances(aws)] == [host["InstanceId"]]
+    assert {each["InstanceId"] for each in instances(aws)} == {each["InstanceId"] for each in by_type.values()}
     assert volumes(aws).keys() == disks
 
+    _its_gateway_goes_and_comes_back(cloud_checkout, aws, text, host)
+    assert volumes(aws).keys() == disks, "the gateway's machine has no data volume"
     assert cloud_checkout.run("down", stack).returncode == 0
     assert everything(aws) == before
+    of_this_test = {"iam:CreatePolicy", "kms:CreateKey"}
+    assert set(not_allowed(aws.control.operations())) <= of_this_test, "the policies in docs/aws.md lack it"
+
+
+def _its_gateway_goes_and_comes_back(checkout: Checkout, aws: RunningAws, text: str, host: Any) -> None:
+    """Remove and add the gateway's own machine beside a running host. A type without stock changes nothing."""
+    (engines,) = (each["GroupId"] for each in host["NetworkInterfaces"][0]["Groups"])
+    checkout.stack("sg-mine", text)
+    alone = checkout.run("up", "sg-mine")
+    assert alone.returncode == 0, alone.stderr
+    assert "gateway_host" not in checkout.outputs("sg-mine")
+    assert opened(aws, engines) == {(22, "198.18.0.7/32"), (443, "198.18.0.0/24"), (443, "2001:2::/48")}
+
+    with_fallback = text.replace("type: m6i.2xlarge", "type: m6i.2xlarge, fallbacks: [m6i.4xlarge]")
+    checkout.stack("sg-mine", with_gateway(with_fallback))
+    aws.control.set(out_of_stock=[{"type": "t3.medium"}])
+    lacking = checkout.run("up", "sg-mine")
+    assert lacking.returncode == 1
+    assert "write another gateway.machine.type, or try later" in lacking.stderr
+    (still,) = instances(aws)
+    assert (still["InstanceId"], still["InstanceType"]) == (host["InstanceId"], "m6i.2xlarge"), "no fallback was tried"
+
+    aws.control.set()
+    done = checkout.run("up", "sg-mine")
+    assert done.returncode == 0, done.stderr
+    gateway, engine = sorted(instances(aws), key=lambda each: str(each["InstanceId"]) == host["InstanceId"])
+    assert (engine["InstanceId"], engine["LaunchTime"]) == (host["InstanceId"], host["LaunchTime"])
+    assert engine["NetworkInterfaces"][0]["Groups"][0]["GroupId"] == engines
+    assert gateway["Placement"]["AvailabilityZone"] == engine["Placement"]["AvailabilityZone"]
+    outputs = checkout.outputs("sg-mine")
+    assert outputs["gateway_host"] == "sg-mine-gateway"
+    assert {each["name"]: each["private_address"] for each in outputs["hosts"]} == {
+        "sg-mine-1": engine["PrivateIpAddress"],
+        "sg-mine-gateway": gateway["PrivateIpAddress"],
+    }
+    own = gateway["NetworkInterfaces"][0]["Groups"][0]["GroupId"]
+    assert opened(aws, engines) == {(22, "198.18.0.7/32"), (8443, own), (8406, own)}
+    assert opened(aws, own) == {(22, "198.18.0.7/32"), (443, "198.18.0.0/24"), (443, "2001:2::/48")}
 
 
 BOUNDS = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}

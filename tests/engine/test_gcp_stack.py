@@ -93,6 +93,7 @@ def test_another_end_of_life_is_announced_and_replaces_the_host_but_not_its_disk
     gcp_checkout: Checkout, gcp: RunningGcp
 ) -> None:
     """The plugin changes the expiry of the weekly schedule in place, but not the end of an instance."""
+    before = everything(gcp)
 
     def up(ttl_hours: int) -> tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]:
         """Apply a lifetime; return the printed lines, the host, the instance and the schedule."""
@@ -119,6 +120,33 @@ def test_another_end_of_life_is_announced_and_replaces_the_host_but_not_its_disk
     assert (longer["address"], longer["host_keys"]) == (host["address"], host["host_keys"])
     assert replaced["id"] != machine["id"]
     assert patched["id"] == schedule["id"]
+    assert data_disks(gcp) == disks
+
+    _a_gateway_is_added(gcp_checkout, gcp, replaced)
+    assert gcp_checkout.run("down", "gcp-weekly").returncode == 0
+    assert everything(gcp) == before
+
+
+def _a_gateway_is_added(checkout: Checkout, gcp: RunningGcp, host: dict[str, Any]) -> None:
+    """Add the gateway's own machine beside a running host."""
+    (path,), disks = instances(gcp), data_disks(gcp)
+    text = (checkout.folder / "stacks/Pulumi.gcp-weekly.yaml").read_text()
+    checkout.stack("gcp-weekly", text.replace("    serving:", "    gateway: {machine: {}}\n    serving:"))
+    added = checkout.run("up", "gcp-weekly")
+    assert added.returncode == 0, added.stderr
+    found = {name.rpartition("/")[2]: each for name, each in instances(gcp).items()}
+    gateway = found.pop(f"{host['name'].removesuffix('-1')}-gateway")
+    assert [each["id"] for each in found.values()] == [host["id"]]
+    assert gateway["machineType"].endswith("e2-standard-2")
+    outputs = checkout.outputs("gcp-weekly")
+    assert outputs["gateway_host"] == "gcp-weekly-gateway"
+    assert {each["name"]: each["private_address"] for each in outputs["hosts"]} == {
+        "gcp-weekly-1": instances(gcp)[path]["networkInterfaces"][0]["networkIP"],
+        "gcp-weekly-gateway": gateway["networkInterfaces"][0]["networkIP"],
+    }
+    again = checkout.run("up", "gcp-weekly")
+    assert checkout.result("gcp-weekly", "up.json")["changes"] == {}, again.stderr
+    assert "is replaced" not in again.stderr
     assert data_disks(gcp) == disks
 
 

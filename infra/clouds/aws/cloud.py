@@ -86,8 +86,8 @@ class Aws(Cloud):
         return host_starts.wake(placement)
 
     def runs(self, placement: Placement) -> bool:
-        """Return whether a host runs or starts."""
-        return bool(host_starts.hosts(placement, "pending", "running"))
+        """Return whether a host with an engine runs or starts."""
+        return host_starts.engines_run(placement)
 
     def places(self) -> list[str]:
         """Return the regions of the account, and the services without a region."""

@@ -6,8 +6,10 @@ from typing import Any
 
 from core.errors import DeployError
 from infra.clouds.aws.api.client import call, pages
+from infra.clouds.aws.api.tags import HOST
 from infra.clouds.aws.orphans.resources import tag_filter
 from infra.clouds.host_states import START_S, wait_for_ends, wait_for_start
+from infra.clouds.program.naming import is_gateway
 from infra.contract.stack_placement import Placement
 
 ENDING = ("stopping", "shutting-down")
@@ -24,6 +26,11 @@ def hosts(placement: Placement, *states: str) -> list[Any]:
     filters = [*tag_filter(placement.id), {"Name": "instance-state-name", "Values": list(states)}]
     seen = pages("ec2", placement.region, "describe_instances", "Reservations", Filters=filters)
     return [each for reservation in seen for each in reservation["Instances"]]
+
+
+def engines_run(placement: Placement) -> bool:
+    """Return whether a host with an engine runs or starts. The gateway's own machine can leave its zone."""
+    return any(not is_gateway(_name(each)) for each in hosts(placement, "pending", "running"))
 
 
 def await_ends(
@@ -46,12 +53,26 @@ def wake(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> list[str]:
-    """Start the stopped hosts of a placement, wait until they run, and return their ids.
+    """Start the stopped hosts of a placement, those with engines first, wait until they run, and return their ids.
 
     A change of type that finds no stock leaves a stopped host of the new type, in which the plugin sees no change.
     Raises DeployError with AWS's text if a host does not start, for example because the zone has no machine.
     """
-    before = {str(each["InstanceId"]): _reason(each) for each in hosts(placement, *ENDED[:1])}
+    stopped = hosts(placement, *ENDED[:1])
+    of_gateway = [each for each in stopped if is_gateway(_name(each))]
+    started = _start(placement, [each for each in stopped if each not in of_gateway], clock, sleep)
+    try:
+        return started + _start(placement, of_gateway, clock, sleep)
+    except DeployError as error:
+        error.resources = tuple(map(_name, of_gateway))
+        raise
+
+
+def _start(
+    placement: Placement, stopped: list[Any], clock: Callable[[], float], sleep: Callable[[float], None]
+) -> list[str]:
+    """Start hosts, wait until they run, and return their ids."""
+    before = {str(each["InstanceId"]): _reason(each) for each in stopped}
     if not before:
         return []
     call("ec2", placement.region, "start_instances", InstanceIds=list(before))
@@ -76,6 +97,11 @@ def wake(
     )
     wait_for_start(ended, late=late, where=WHERE, clock=clock, sleep=sleep)
     return list(before)
+
+
+def _name(instance: Any) -> str:
+    """Return the name of a host from its tag."""
+    return next((str(each["Value"]) for each in instance.get("Tags", []) if each["Key"] == HOST), "")
 
 
 def _reason(instance: Any) -> str:

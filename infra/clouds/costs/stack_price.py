@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from catalog.clouds import RENTED
 from catalog.prices import ADDRESS_ITEM, DISK_ITEM, DISK_NAME, HOURS_PER_MONTH, item_usd, machine_usd
 from infra.clouds.registry import cloud_of
-from infra.clouds.sizes import data_gib
+from infra.clouds.sizes import data_gib, gateway_root_gib
 from infra.config import DeploymentConfig
+from infra.config.rules.gateway_machine import GATEWAY_MARKET, gateway_type
 
 WEEKS_PER_MONTH = HOURS_PER_MONTH / (7 * 24)
 
@@ -54,13 +55,34 @@ def stack_price(config: DeploymentConfig, spot_usd_per_hour: float | None = None
     name, size_gib = DISK_NAME[volume.kind], config.storage.root_gib + data_gib(config)
     disk, speed = item_usd(cloud, region, DISK_ITEM[volume.kind]), volume.speed_usd_per_month
     lacks = ((disk, f"{size_gib} GiB of {name}"), (speed, f"the speed of {name}"))
+    gateway = _gateway_price(config)
     return StackPrice(
-        machines_per_hour=hourly * machine.count,
-        disks_per_month=((disk or 0.0) * size_gib + (speed or 0.0)) * machine.count,
-        addresses_per_hour=address * machine.count,
+        machines_per_hour=hourly * machine.count + gateway.machine_per_hour,
+        disks_per_month=((disk or 0.0) * size_gib + (speed or 0.0)) * machine.count + gateway.disk_per_month,
+        addresses_per_hour=address * config.host_count,
         running_hours_per_month=running_hours(config),
-        not_priced=tuple(what for usd, what in lacks if usd is None),
+        not_priced=(*(what for usd, what in lacks if usd is None), *gateway.not_priced),
     )
+
+
+@dataclass(frozen=True)
+class _GatewayPrice:
+    """The price of the gateway's own machine in USD, without its address. Nothing for a stack without one."""
+
+    machine_per_hour: float = 0.0
+    disk_per_month: float = 0.0
+    not_priced: tuple[str, ...] = ()
+
+
+def _gateway_price(config: DeploymentConfig) -> _GatewayPrice:
+    cloud, region, own = config.cloud, str(config.region), gateway_type(config)
+    if own is None:
+        return _GatewayPrice()
+    kind, size_gib = cloud_of(cloud).data_volume(config, own).kind, gateway_root_gib(config)
+    machine, disk = machine_usd(cloud, region, own, GATEWAY_MARKET), item_usd(cloud, region, DISK_ITEM[kind])
+    lacks = ((machine, own), (disk, f"{size_gib} GiB of {DISK_NAME[kind]}"))
+    not_priced = tuple(what for usd, what in lacks if usd is None)
+    return _GatewayPrice(machine or 0.0, (disk or 0.0) * size_gib, not_priced)
 
 
 def running_hours(config: DeploymentConfig) -> float:

@@ -78,7 +78,7 @@ class Gcp(Cloud):
         return host_starts.wake(placement)
 
     def runs(self, placement: Placement) -> bool:
-        """Return whether a host runs or starts."""
+        """Return whether a host with an engine runs or starts."""
         return replacements.runs(placement)
 
     def places(self) -> list[str]:

@@ -10,8 +10,10 @@ from collections.abc import Callable
 
 from core.errors import DeployError
 from infra.clouds.gcp.api.client import ask
+from infra.clouds.gcp.api.labels import HOST
 from infra.clouds.gcp.placing.replacements import own_instances
 from infra.clouds.host_states import START_S, wait_for_ends, wait_for_start
+from infra.clouds.program.naming import is_gateway
 from infra.contract.stack_placement import Placement
 
 STARTS = {"STOPPED": "start", "TERMINATED": "start", "SUSPENDED": "resume"}
@@ -36,14 +38,18 @@ def await_ends(
 
 
 def wake(placement: Placement) -> list[str]:
-    """Start the stopped hosts of a placement, and return their names.
+    """Start the stopped hosts of a placement, those with engines first, and return their names.
 
     Raises DeployError with GCP's text, for example that the zone has no machine.
     """
     started = []
-    for zone, host in own_instances(placement):
+    for zone, host in sorted(own_instances(placement), key=lambda found: is_gateway(str(found[1].name))):
         if host.status in STARTS:
-            _start(str(placement.project), zone, str(host.name), STARTS[host.status])
+            try:
+                _start(str(placement.project), zone, str(host.name), STARTS[host.status])
+            except DeployError as error:
+                error.resources = (str(host.labels.get(HOST, "")),)
+                raise
             started.append(str(host.name))
     return started
 

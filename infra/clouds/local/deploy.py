@@ -7,7 +7,8 @@ import pulumi
 
 from core.paths import state_dir
 from infra.clouds.local.machine_component import LocalMachine, LocalMachineArgs
-from infra.clouds.local.parts.record import gateway_name, machine_name
+from infra.clouds.local.parts.record import machine_name
+from infra.clouds.program.naming import gateway_name
 from infra.clouds.program.ssh_key import stack_key_pair
 from infra.config import DeploymentConfig
 from infra.config.models.gateway import GatewayMachineSpec

@@ -8,9 +8,12 @@ from core.errors import ConfigError, DeployError, UsageError
 from infra.clouds.costs.running_costs import odd_hours, price_words
 from infra.clouds.costs.stack_price import stack_price
 from infra.clouds.finding import Finding
+from infra.clouds.gateway_machine import engine_types
 from infra.clouds.program.login_key import key_of_file
 from infra.clouds.resources.denied_calls import MissingError
 from infra.config import DeploymentConfig
+from infra.config.rules.gateway_machine import KEY as GATEWAY_TYPE_KEY
+from infra.config.rules.gateway_machine import gateway_type
 from infra.contract.stack_placement import KnownPlacement, Placement
 
 DOCUMENTATION = ("192.0.2.", "198.51.100.", "203.0.113.", "2001:db8:", "3fff:")
@@ -75,6 +78,22 @@ def offers(config: DeploymentConfig, offered: Mapping[str, list[str]]) -> Iterat
         hint = f"it is offered in {', '.join(zones)}" if zones else "choose another type or region"
         # A missing fallback costs one place to try. A missing first type makes the file wrong.
         yield Finding("warning" if index else "error", key, what, hint)
+
+
+def gateway_offer(config: DeploymentConfig, offered: Mapping[str, list[str]]) -> Iterator[Finding]:
+    """Yield where the type of the gateway's own machine is offered beside a type for engines."""
+    own = gateway_type(config)
+    if own is None:
+        return
+    beside = {zone for each in engine_types(config) for zone in offered[each]}
+    usable = [zone for zone in offered[own] if not config.zones or zone in config.zones]
+    both = [zone for zone in usable if zone in beside]
+    if both:
+        yield Finding("ok", GATEWAY_TYPE_KEY, f"{own} is offered in {', '.join(both)}")
+    elif beside:  # Otherwise the types for engines are the fault.
+        what = f"{own} is not offered in {', '.join(config.zones) or config.region} beside {config.machine.type}"
+        hint = f"it is offered in {', '.join(offered[own])}" if offered[own] else "choose another type"
+        yield Finding("error", GATEWAY_TYPE_KEY, what, hint)
 
 
 def bucket_is_there(config: DeploymentConfig, look: Callable[[str], object]) -> Iterator[Finding]:

@@ -20,6 +20,19 @@ Rule = Callable[[str, Props], Iterator[str]]
 
 
 @dataclass(frozen=True)
+class ClosedPorts:
+    """Ports of one stack that its resources may not open."""
+
+    of_engine: tuple[int, ...] = ()
+    """Beside ENGINE_PORTS; open to nobody."""
+    of_gateway_machine: tuple[int, ...] = ()
+    """Open to machines by group or account, never to a network."""
+
+
+NO_MORE = ClosedPorts()
+
+
+@dataclass(frozen=True)
 class Guards:
     """The rules of one cloud's resources, beside those that hold in every cloud."""
 
@@ -28,24 +41,24 @@ class Guards:
     open_ports: Callable[[str, Props], Iterator[tuple[int, int]]]
     """Yields the ranges of TCP ports that a resource opens to the outside."""
 
-    def install(self, complete: Callable[[str, str, Props], Mapping[str, Any]], engine_ports: tuple[int, ...]) -> None:
+    def install(self, complete: Callable[[str, str, Props], Mapping[str, Any]], ports: ClosedPorts = NO_MORE) -> None:
         """Check every resource from now on, after `complete` (type, name, inputs) has added tags or labels."""
         import pulumi
 
         def transform(args: pulumi.ResourceTransformArgs) -> pulumi.ResourceTransformResult:
             props = complete(args.type_, args.name, args.props)
-            self.refuse_violations(args.type_, args.name, props, engine_ports)
+            self.refuse_violations(args.type_, args.name, props, ports)
             return pulumi.ResourceTransformResult(props=dict(props), opts=args.opts)
 
         pulumi.runtime.register_resource_transform(transform)
 
-    def refuse_violations(self, kind: str, name: str, props: Props, engine_ports: tuple[int, ...] = ()) -> None:
+    def refuse_violations(self, kind: str, name: str, props: Props, ports: ClosedPorts = NO_MORE) -> None:
         """Raise ConfigError with the resource and each rule that it breaks; do nothing if it breaks none."""
-        broken = list(self.violations(kind, props, engine_ports))
+        broken = list(self.violations(kind, props, ports))
         if broken:
             raise ConfigError("; ".join(broken), where=f"{name} ({kind})")
 
-    def violations(self, kind: str, props: Props, engine_ports: tuple[int, ...] = ()) -> Iterator[str]:
+    def violations(self, kind: str, props: Props, ports: ClosedPorts = NO_MORE) -> Iterator[str]:
         """Yield the rules that a resource breaks, in words."""
         opened = list(self.open_ports(kind, props))
         if any(low <= SSH_PORT <= high for low, high in opened) and any(map(_is_world, _from(props))):
@@ -53,9 +66,12 @@ class Guards:
         for rule in self.rules:
             yield from rule(kind, props)
         for low, high in opened:
-            for port in sorted({*ENGINE_PORTS, *engine_ports}):
+            for port in sorted({*ENGINE_PORTS, *ports.of_engine}):
                 if low <= port <= high:
                     yield f"no engine port is open: {port} is the engine's, and clients use the gateway"
+            for port in ports.of_gateway_machine if any(_from(props)) else ():
+                if low <= port <= high:
+                    yield f"no network reaches an engine's machine: {port} is for the gateway's machine only"
 
 
 def _from(props: Props) -> Iterator[str]:

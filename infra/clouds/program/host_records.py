@@ -18,19 +18,24 @@ DATA_DIR = "/var/lib/llm"
 class Node(Protocol):
     """The values of a host that are known only after its creation."""
 
+    machine: Machine
     address: pulumi.Output[str]
+    private_address: pulumi.Output[str]
     host_public_key: pulumi.Output[str]
 
 
 def host_records(
-    config: DeploymentConfig, machine: Machine, identity_file: Path, ends_at: str, nodes: Mapping[str, Node]
+    config: DeploymentConfig, identity_file: Path, ends_at: str, nodes: Mapping[str, Node], *, private: bool
 ) -> pulumi.Output[list[dict[str, Any]]]:
-    """Return the records of all hosts; `nodes` has the values of each host by name."""
-    common = _common(config, machine, str(identity_file), ends_at)
-    hosts = [
-        pulumi.Output.all(node.address, node.host_public_key).apply(partial(_with_address, {**common, "name": name}))
-        for name, node in nodes.items()
-    ]
+    """Return the records of all hosts; `nodes` has the values of each host by name.
+
+    `private`: with their private addresses, which the gateway's own machine connects to.
+    """
+    hosts = []
+    for name, node in nodes.items():
+        host = {**_common(config, node.machine, str(identity_file), ends_at), "name": name}
+        values = [node.address, node.host_public_key, *([node.private_address] if private else [])]
+        hosts.append(pulumi.Output.all(*values).apply(partial(_with_addresses, host)))
     return pulumi.Output.all(*hosts)
 
 
@@ -45,7 +50,7 @@ def proved(placement: KnownPlacement, instance_ids: Sequence[pulumi.Output[str]]
 
 
 def _common(config: DeploymentConfig, machine: Machine, identity_file: str, ends_at: str) -> dict[str, Any]:
-    """Return the fields that all hosts share."""
+    """Return the fields that hosts with the same machine type share."""
     network = config.network
     host: dict[str, Any] = {
         "user": LOGIN_USER,
@@ -64,7 +69,12 @@ def _common(config: DeploymentConfig, machine: Machine, identity_file: str, ends
     return host
 
 
-def _with_address(host: dict[str, Any], seen: list[Any]) -> dict[str, Any]:
-    """Return a host with its address and host key, which are known only after it is made."""
-    address, public_key = seen
-    return {**host, "address": address, "host_keys": [public_key]}
+def _with_addresses(host: dict[str, Any], seen: list[Any]) -> dict[str, Any]:
+    """Return a host with its addresses and host key, which are known only after it is made."""
+    address, public_key, *private = seen
+    return {
+        **host,
+        "address": address,
+        "host_keys": [public_key],
+        **({"private_address": private[0]} if private else {}),
+    }

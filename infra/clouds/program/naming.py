@@ -8,6 +8,9 @@ from infra.contract.stack_placement import ID, Placement
 OWN_NAME = rf"llm-(?P<stack>[a-z][a-z0-9-]*)-(?P<id>{ID})"
 """Pattern of `physical_name`."""
 
+GATEWAY_SUFFIX = "-gateway"
+"""Ends the names of what belongs to the gateway's own machine."""
+
 
 def physical_name(stack: str, placement: Placement) -> str:
     """Return a name that is unique in the account: two checkouts may have stacks of the same name."""
@@ -21,6 +24,16 @@ def owner_by_name(name: str, endings: str) -> dict[str, Any] | None:
     """
     found = re.fullmatch(f"{OWN_NAME}(?:-(?:{endings}))?", name)
     return {"stack": found["stack"], "placement_id": found["id"]} if found else None
+
+
+def gateway_name(stack: str) -> str:
+    """Return the name of the host that has the gateway, on a machine of its own."""
+    return f"{stack}{GATEWAY_SUFFIX}"
+
+
+def is_gateway(host: str) -> bool:
+    """Return whether a host, by its name, is the gateway's own machine: other names end with a number."""
+    return host.endswith(GATEWAY_SUFFIX)
 
 
 def host_names(stack: str, count: int) -> list[str]:

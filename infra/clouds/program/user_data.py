@@ -13,18 +13,28 @@ import yaml
 
 BOOT = Path(__file__).parent / "boot"
 
-SCRIPTS = ("end-of-life", "data-volume")
-CLOUD_SCRIPTS = ("instance-tag", "data-device")
-"""Scripts that each cloud has its own version of: one prints a tag of the instance, one the data volume's device."""
+END_OF_LIFE, INSTANCE_TAG = "end-of-life", "instance-tag"
+"""Scripts of every host; each cloud has its own version of the second, which prints a tag of the instance."""
 
-UNITS = ("end-of-life.service", "end-of-life.timer", "data-volume.service")
+DATA_VOLUME, DATA_DEVICE = "data-volume", "data-device"
+"""Scripts of a host with a data volume; each cloud has its own version of the second, which prints its device."""
 
 
 def user_data(
-    host: str, private_key: str, public_key: str, *, cloud_boot: Path, files: Mapping[str, str] | None = None
+    host: str,
+    private_key: str,
+    public_key: str,
+    *,
+    cloud_boot: Path,
+    data_volume: bool = True,
+    files: Mapping[str, str] | None = None,
 ) -> str:
     """Return the user data of a host; `cloud_boot` has its cloud's scripts, `files` are further files by path."""
-    scripts = [*(BOOT / f"{name}.sh" for name in SCRIPTS), *(cloud_boot / f"{name}.sh" for name in CLOUD_SCRIPTS)]
+    own = (END_OF_LIFE, *([DATA_VOLUME] if data_volume else []))
+    of_cloud = (INSTANCE_TAG, *([DATA_DEVICE] if data_volume else []))
+    scripts = [*(BOOT / f"{name}.sh" for name in own), *(cloud_boot / f"{name}.sh" for name in of_cloud)]
+    units = [f"{END_OF_LIFE}.service", f"{END_OF_LIFE}.timer", *([f"{DATA_VOLUME}.service"] if data_volume else [])]
+    mount = ["systemctl", "enable", "--now", "--no-block", f"llm-{DATA_VOLUME}.service"]
     config = {
         "hostname": host,
         "manage_etc_hosts": True,
@@ -35,13 +45,13 @@ def user_data(
         "ssh_keys": {"ed25519_private": private_key, "ed25519_public": f"{public_key} {host}"},
         "write_files": [
             *map(_script, scripts),
-            *map(_unit, UNITS),
+            *map(_unit, units),
             *({"path": path, "permissions": "0644", "content": content} for path, content in (files or {}).items()),
         ],
         "runcmd": [
             ["systemctl", "daemon-reload"],
-            ["systemctl", "enable", "--now", "llm-end-of-life.timer"],
-            ["systemctl", "enable", "--now", "--no-block", "llm-data-volume.service"],
+            ["systemctl", "enable", "--now", f"llm-{END_OF_LIFE}.timer"],
+            *([mount] if data_volume else []),
         ],
     }
     return "#cloud-config\n" + yaml.safe_dump(config, sort_keys=False, width=4096)

@@ -48,6 +48,11 @@ class DeploymentConfig(Frozen):
     gateway: GatewayConfig = Field(default=GatewayConfig(), description="TLS, keys and queue in front of the engine.")
 
     @property
+    def host_count(self) -> int:
+        """Number of machines, with the gateway's own machine if there is one."""
+        return self.machine.count + (self.gateway.machine is not None)
+
+    @property
     def ttl_hours(self) -> float | None:
         """Hours until the machines terminate themselves; None in a cloud that does not charge by the hour."""
         return self.lifetime.ttl_hours if self.cloud in RENTED else None

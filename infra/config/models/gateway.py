@@ -12,7 +12,9 @@ class GatewayMachineSpec(Frozen):
     """A machine of its own for the gateway. It has no GPU and no engine."""
 
     type: str | None = Field(
-        default=None, description="Machine type without a GPU, e.g. c7i.large or e2-standard-2 (aws and gcp)."
+        default=None,
+        description="Machine type without a GPU (aws and gcp); always on demand. Default: t3.medium (aws), "
+        "e2-standard-2 (gcp).",
     )
     memory_gib: float = Field(
         default=2.0,

@@ -10,6 +10,7 @@ from core.reading.rules import Problem
 from infra.capacity.gpu_features import unfit, unfit_on_cpu
 from infra.capacity.memory_need import disk_gib, need, need_in_ram
 from infra.config.models.deployment import DeploymentConfig
+from infra.config.rules.gateway_machine import gateway_type
 from serving.spec.gateway_size import reserved_mib, too_large
 
 DATA_HEADROOM_GIB = 10
@@ -93,7 +94,7 @@ def gateway_fits_memory(config: DeploymentConfig) -> Iterator[Problem]:
     """HAProxy's largest use of memory fits into the memory that each machine keeps for it."""
     own = config.gateway.machine
     if own is not None:
-        row = find_machine(config.cloud, own.type or "")
+        row = find_machine(config.cloud, gateway_type(config) or "")
         memory_gib = own.memory_gib if config.cloud == "local" else row.memory_gib if row is not None else None
         if memory_gib is not None:
             every = config.gateway.model_copy(
@@ -120,7 +121,7 @@ def _memory(config: DeploymentConfig) -> list[tuple[str, float]]:
 
 
 def _candidates(config: DeploymentConfig) -> list[Machine]:
-    """Return the known machine types that may be created, in order."""
+    """Return the known machine types that engines may get, in order."""
     names = (config.machine.type or "", *config.machine.fallbacks)
     return [row for name in names if (row := find_machine(config.cloud, name))]
 

@@ -1,7 +1,7 @@
 """Rules about place and type of the machines: region, zones, network, machine types, image."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from catalog.aws_partitions import COMMERCIAL, partition_of
 from catalog.clouds import RENTED
@@ -82,7 +82,7 @@ def machine_types(config: DeploymentConfig) -> Iterator[Problem]:
     for key, name in asked.items():
         row = find_machine(config.cloud, name)
         if row is None:
-            yield _unknown_type(config.cloud, name, key)
+            yield unknown_type(config.cloud, name, key, MACHINE_TYPE_EXAMPLE)
         elif first is not None and bool(row.gpu) != bool(first.gpu):
             has = f"has a {row.gpu.name}" if row.gpu else "has no GPU"
             yield Problem(
@@ -93,10 +93,10 @@ def machine_types(config: DeploymentConfig) -> Iterator[Problem]:
         yield Problem(f"machine.fallbacks[{index - 1}]", problem.what, problem.hint)
 
 
-def _unknown_type(cloud: str, name: str, key: str) -> Problem:
-    """Return the problem of a machine type that is not in the table of the cloud."""
+def unknown_type(cloud: str, name: str, key: str, examples: Mapping[str, str]) -> Problem:
+    """Return the problem of a machine type that is not in the table of the cloud; `examples` has a type by cloud."""
     if any(find_machine(other, name) for other in RENTED):
-        return Problem(key, f"{name} is a machine type of another cloud", f"write e.g. {MACHINE_TYPE_EXAMPLE[cloud]}")
+        return Problem(key, f"{name} is a machine type of another cloud", f"write e.g. {examples[cloud]}")
     *others, last = nearest_types(cloud, name)
     hint = f"did you mean {', '.join(others)} or {last}?"
     return Problem(key, f"{name} is not a known machine type of {cloud}", hint)

@@ -19,13 +19,16 @@ RESERVED = {"aws": 5, "gcp": 4}
 MAX_RULES = 60
 """Inbound rules of a security group, for IPv4 and for IPv6 each (docs.aws.amazon.com: Amazon VPC quotas)."""
 
+DOOR_RULES = 2
+"""Rules that let the gateway's own machine reach the engines. AWS counts a rule that names a group in both versions."""
+
 MAX_RANGES = 5000
 """Source ranges of a firewall rule of GCP, each rule of one IP version (cloud.google.com/firewall/docs/quotas)."""
 
 
 def addresses_for_machines(config: DeploymentConfig) -> Iterator[Problem]:
     """All machines are in one subnet of the new network, each with its own address."""
-    cloud, count = config.cloud, config.machine.count
+    cloud, count = config.cloud, config.host_count
     if cloud not in SUBNET_BITS or config.network.id is not None:
         return
     prefix = ipaddress.IPv4Network(config.network.cidr).prefixlen
@@ -36,9 +39,15 @@ def addresses_for_machines(config: DeploymentConfig) -> Iterator[Problem]:
     enough = max(each for each in range(largest, smallest + 1) if usable_addresses(cloud, each) >= count)
     yield Problem(
         "network.cidr",
-        f"{config.network.cidr} leaves {has} addresses for the machines, and machine.count is {count}",
+        f"{config.network.cidr} leaves {has} addresses for the machines, and {_counted(config)}",
         f"write a range of /{enough} or wider, e.g. 10.83.0.0/{enough}",
     )
+
+
+def _counted(config: DeploymentConfig) -> str:
+    """Return in words how many machines the stack has."""
+    count = f"machine.count is {config.machine.count}"
+    return count if config.gateway.machine is None else f"{count}, with gateway.machine {config.host_count}"
 
 
 def usable_addresses(cloud: str, prefix: int) -> int:
@@ -60,6 +69,12 @@ def rules_fit_firewall(config: DeploymentConfig) -> Iterator[Problem]:
                 f"{ssh_rules + client_rules} rules, and a security group allows {MAX_RULES}"
             )
             yield Problem("network", what, "write fewer, wider ranges")
+        elif config.cloud == "aws" and config.gateway.machine is not None and ssh_rules + DOOR_RULES > MAX_RULES:
+            what = (
+                f"has {ssh_rules} ranges of {version}, and the security group of the engines allows "
+                f"{MAX_RULES - DOOR_RULES} beside the rules for gateway.machine"
+            )
+            yield Problem("network.ssh_cidrs", what, "write fewer, wider ranges")
         for key, count in (("ssh_cidrs", ssh_rules), ("client_cidrs", client_rules)):
             if config.cloud == "gcp" and count > MAX_RANGES:
                 what = f"has {count} ranges of {version}, and a firewall rule allows {MAX_RANGES}"

@@ -19,6 +19,8 @@ Result = TypeVar("Result")
 
 ELSEWHERE = "name more zones or machine.fallbacks, another region or market, or try later"
 LONGER = "raise machine.placement_timeout_s"
+GATEWAY_LATER = "the other machines stay as they are; write another gateway.machine.type, or try later"
+"""For a complete stack whose gateway alone has no machine: another place would move or change what runs."""
 
 
 def offered(candidates: list[Candidate], stack: str) -> list[Candidate]:
@@ -58,14 +60,15 @@ def place(
     *,
     out_of_stock: Callable[[str], str | None],
     timeout_s: float,
+    stays: Callable[[DeployError], str] = lambda _error: "",
     hint: str = ELSEWHERE,
     clock: Callable[[], float] = time.monotonic,
 ) -> tuple[Result, list[Attempt]]:
     """Return the result of the first attempt that found capacity, and all attempts.
 
     An attempt gets the number of seconds that it may take. If an error only means that this place has no capacity,
-    `out_of_stock` returns the cloud's message. Every other error stops at once. Raises DeployError with a table and the
-    `hint` when all candidates have failed or the time is over.
+    `out_of_stock` returns the cloud's message. Every other error stops at once, and also one for which `stays` returns
+    a hint. Raises DeployError with a table and the `hint` when all candidates have failed or the time is over.
     """
     end, tried = Deadline.after(timeout_s, clock), list[Attempt]()
     for number, candidate in enumerate(candidates):
@@ -83,6 +86,9 @@ def place(
         except DeployError as error:
             reason = out_of_stock(f"{error}\n{error.detail}")
             if reason is None:
+                raise
+            if own_hint := stays(error):
+                error.hint = own_hint
                 raise
             tried.append(Attempt(candidate, "out of stock", clock() - start, reason))
             say(f"  {candidate}: out of stock")

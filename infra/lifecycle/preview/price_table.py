@@ -14,6 +14,7 @@ from infra.clouds.costs.stack_price import stack_price
 from infra.clouds.registry import cloud_of
 from infra.config import DeploymentConfig, load_stack
 from infra.config.reader import known_stacks
+from infra.config.rules.gateway_machine import gateway_type
 
 README = STACKS_DIR / "README.md"
 BEGIN = "<!-- made by python -m infra.lifecycle.preview.price_table -->\n"
@@ -58,7 +59,8 @@ def _machine(config: DeploymentConfig) -> str:
     if config.cloud not in RENTED:
         return cloud_of(config.cloud).whose_machines
     count = f"{config.machine.count} x " if config.machine.count > 1 else ""
-    return f"{count}{config.machine.type} in {config.region}"
+    own = gateway_type(config)
+    return f"{count}{config.machine.type}{f' and {own}' if own else ''} in {config.region}"
 
 
 def _price(config: DeploymentConfig) -> tuple[str, str]:

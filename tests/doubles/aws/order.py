@@ -31,8 +31,17 @@ def refuse_deletion(account: str, region: str, action: str, values: dict[str, st
 
 
 def _security_group(backend: Any, values: dict[str, str]) -> list[str]:
+    """A group stays while an interface has it, or a rule of another group names it."""
     group = values.get("GroupId")
-    return [eni.id for eni in backend.enis.values() if group in {each.id for each in eni.group_set}]
+    interfaces = [eni.id for eni in backend.enis.values() if group in {each.id for each in eni.group_set}]
+    others = [each for groups in backend.groups.values() for each in groups.values() if each.id != group]
+    naming = [each.id for each in others if group in _named_by(each)]
+    return [*interfaces, *naming]
+
+
+def _named_by(group: Any) -> set[str | None]:
+    """Return the ids of the groups that the rules of a group name."""
+    return {rule.source_group.get("GroupId") for rule in (*group.ingress_rules, *group.egress_rules)}
 
 
 def _subnet(backend: Any, values: dict[str, str]) -> list[str]:

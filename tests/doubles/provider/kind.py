@@ -31,6 +31,9 @@ class Rules:
     autoname: str | None = None
     """Input that is made from the resource's name when it is missing."""
 
+    completed: frozenset[str] = frozenset()
+    """Inputs to which the cloud adds values of its own. A read that differs from them is not a drift."""
+
     delete_first: bool = False
     """Whether a replacement removes the old one first, as the vendor's plugin does for names that are unique."""
 

@@ -120,7 +120,9 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer, Generic[Cloud]):
             seen = _known(kind, kind.read(self._connected(context), request.id, state))
         if seen is None:
             return provider_pb2.ReadResponse()
-        drifted = inputs | {key: value for key, value in seen.items() if key in inputs}
+        drifted = inputs | {
+            key: value for key, value in seen.items() if key in inputs and key not in kind.rules.completed
+        }
         return provider_pb2.ReadResponse(
             id=request.id, properties=to_struct(state | seen), inputs=to_struct(drifted or seen)
         )

@@ -6,8 +6,8 @@ from typing import Any
 from infra.clouds.aws.api.tags import ID, KEEP, STACK
 from infra.clouds.program import naming
 
-ENDINGS = "host|timetable"
-"""The prefix of the names of roles."""
+ENDINGS = "host|gateway|timetable"
+"""The ends of the names of roles."""
 
 LOGS_PREFIX = "/llm-deploy/"
 

@@ -21,6 +21,7 @@ from infra.clouds.candidates import (
     staying,
     zones_to_try,
 )
+from infra.clouds.gateway_machine import beside_gateway, engine_types, gateway_placement, types_to_look_up
 from infra.clouds.resources.denied_calls import unless_denied
 from infra.config import DeploymentConfig
 from infra.contract.stack_placement import KnownPlacement, Placement
@@ -57,11 +58,12 @@ def candidates(
     """
     refuse_move(config, previous)
     account = account_of_stack(config, previous)
-    region, types = str(config.region), (str(config.machine.type), *config.machine.fallbacks)
+    region, types = str(config.region), engine_types(config)
     tried, spanned, subnets = _zones(config, previous)
-    everywhere = dict.fromkeys(types, tried)
-    listed = unless_denied(lambda: offered(region, types), everywhere, "the types and zones of the file")
-    places = offered_places(listed, tried, config, previous)
+    asked = types_to_look_up(config)
+    everywhere = dict.fromkeys(asked, tried)
+    listed = unless_denied(lambda: offered(region, asked), everywhere, "the types and zones of the file")
+    places = offered_places({each: listed[each] for each in types}, tried, config, previous)
     no_prices: dict[tuple[str, str], float] = {}
     prices = unless_denied(lambda: _prices(config, types), no_prices, "the order of the file")
     if prices:
@@ -72,7 +74,7 @@ def candidates(
             Placement(**base, zone=zone, machine_type=machine_type, zones=tuple(spanned), subnets=subnets),
             prices.get((zone, machine_type)),
         )
-        for zone, machine_type in staying(places, config, previous)
+        for zone, machine_type in beside_gateway(staying(places, config, previous), listed, config, previous)
     ]
 
 
@@ -89,12 +91,14 @@ def _base(config: DeploymentConfig, previous: KnownPlacement | None, now: dateti
     recorded = previous.image if previous is not None and previous.image_name == name else None
     machine = find_machine("aws", str(config.machine.type))
     arch = machine.arch if machine else "x86_64"
+    image = recorded or resolve_image(name, region, arch)
     return {
         "id": identity,
         "region": region,
         "began_at": began_at,
         "image_name": name,
-        "image": recorded or resolve_image(name, region, arch),
+        "image": image,
+        "gateway": gateway_placement(config, previous, image, lambda each: resolve_image(each, region, arch)),
     }
 
 

@@ -14,10 +14,12 @@ from infra.clouds.aws.preflight.network import route_findings, subnet_findings
 from infra.clouds.aws.preflight.quotas import quota_checks
 from infra.clouds.candidates import refuse_move
 from infra.clouds.finding import Finding
+from infra.clouds.gateway_machine import engine_types, types_to_look_up
 from infra.clouds.preflight.checks import (
     Checks,
     bucket_is_there,
     documentation_addresses,
+    gateway_offer,
     login_key_is_there,
     offers,
     price_finding,
@@ -91,10 +93,12 @@ def _region(config: DeploymentConfig, placement: KnownPlacement | None) -> Itera
 
 
 def _types(config: DeploymentConfig) -> Iterator[Finding]:
-    region, types = str(config.region), (str(config.machine.type), *config.machine.fallbacks)
+    region = str(config.region)
     if config.network.id is None:
         yield from zones_are_up(config, zones_of(region))
-    yield from offers(config, offered(region, types))
+    seen = offered(region, types_to_look_up(config))
+    yield from offers(config, {each: seen[each] for each in engine_types(config)})
+    yield from gateway_offer(config, seen)
 
 
 def _price(config: DeploymentConfig) -> Iterator[Finding]:

@@ -73,7 +73,10 @@ def image_troubles(
 
 
 def _architecture(image: Mapping[str, Any], identity: str, config: DeploymentConfig) -> Iterator[Finding]:
-    """Yield the machine types with another architecture; a fallback can be removed from the file."""
+    """Yield the machine types with another architecture; a fallback can be removed from the file.
+
+    The gateway's own machine has the architecture of `machine.type` (config/rules).
+    """
     arch = image.get("Architecture")
     for index, name in enumerate((str(config.machine.type), *config.machine.fallbacks)):
         machine = find_machine("aws", name)

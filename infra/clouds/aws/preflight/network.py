@@ -32,7 +32,7 @@ def subnet_findings(config: DeploymentConfig, placement: Placement | None) -> It
             yield Finding("error", key, f"{subnet} does not exist in {config.region}", "write an existing one")
         elif (network := str(seen[subnet]["VpcId"])) != config.network.id:
             yield Finding("error", key, f"{subnet} belongs to {network}", f"write a subnet of {config.network.id}")
-        elif seen[subnet].get("AvailableIpAddressCount", config.machine.count) < config.machine.count:
+        elif seen[subnet].get("AvailableIpAddressCount", config.host_count) < config.host_count:
             yield from _no_room(config, placement, key, seen[subnet])
     yield from _twice_in_a_zone(config, {subnet: str(each["AvailabilityZone"]) for subnet, each in seen.items()})
 
@@ -62,8 +62,8 @@ def _no_room(
             {"Name": "subnet-id", "Values": [str(subnet["SubnetId"])]},
         ]
         own = len(pages("ec2", str(config.region), "describe_network_interfaces", "NetworkInterfaces", Filters=mine))
-    if free + own < config.machine.count:
-        what = f"{subnet['SubnetId']} has {free} addresses free, and the stack needs {config.machine.count}"
+    if free + own < config.host_count:
+        what = f"{subnet['SubnetId']} has {free} addresses free, and the stack needs {config.host_count}"
         yield Finding("error", key, what, "write a larger subnet, or fewer machines")
 
 

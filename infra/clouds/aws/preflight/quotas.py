@@ -12,6 +12,7 @@ from infra.clouds.aws.api.tags import ID
 from infra.clouds.finding import Finding
 from infra.clouds.resources.denied_calls import MissingError
 from infra.config import DeploymentConfig
+from infra.config.rules.gateway_machine import GATEWAY_MARKET, gateway_type
 from infra.contract.stack_placement import Placement
 
 GPU_G, GPU_P, GPU_P5, STANDARD = "G and VT", "P", "P5", "standard"
@@ -58,14 +59,13 @@ def quota_checks(config: DeploymentConfig, placement: Placement | None) -> tuple
 
     def vcpu_findings() -> Iterator[Finding]:
         others = [each for each in _running(region) if not _is_own(each, own)]
-        quota = vcpu_quota(str(config.machine.type), config.machine.market)
-        if quota is not None:
-            yield _compare(region, quota, vcpus(config), _used_vcpus(others, quota))
+        for quota, asked in wanted_vcpus(config).items():
+            yield _compare(region, quota, asked, _used_vcpus(others, quota))
         yield from _fallbacks(config, others)
 
     def address_findings() -> Iterator[Finding]:
         held = call("ec2", region, "describe_addresses")["Addresses"]
-        yield _compare(region, ADDRESSES, config.machine.count, _of_others(held, own))
+        yield _compare(region, ADDRESSES, config.host_count, _of_others(held, own))
 
     def network_findings() -> Iterator[Finding]:
         if config.network.id is None:
@@ -95,10 +95,21 @@ def family_of(machine_type: str) -> str | None:
     return STANDARD if STANDARD_FAMILIES.match(family) else None
 
 
-def vcpus(config: DeploymentConfig, machine_type: str | None = None) -> int:
-    """Return the vCPUs of all hosts of a stack if they were `machine_type`, by default the stack's first type."""
-    row = find_machine("aws", str(machine_type or config.machine.type))
-    return (row.vcpus if row else 0) * config.machine.count
+def wanted_vcpus(config: DeploymentConfig, machine_type: str | None = None) -> dict[Quota, int]:
+    """Return the vCPUs that a stack needs in each quota, the first being that of the engines.
+
+    `machine_type`: that of the engines, by default the stack's first type.
+    """
+    engines = str(machine_type or config.machine.type)
+    asked: list[tuple[str, str, int]] = [(engines, config.machine.market, config.machine.count)]
+    if (own := gateway_type(config)) is not None:
+        asked.append((own, GATEWAY_MARKET, 1))
+    found: dict[Quota, int] = {}
+    for name, market, count in asked:
+        quota, row = vcpu_quota(name, market), find_machine("aws", name)
+        if quota is not None:
+            found[quota] = found.get(quota, 0) + (row.vcpus if row else 0) * count
+    return found
 
 
 def _fallbacks(config: DeploymentConfig, others: Iterable[Any]) -> Iterator[Finding]:
@@ -107,7 +118,8 @@ def _fallbacks(config: DeploymentConfig, others: Iterable[Any]) -> Iterator[Find
         quota = vcpu_quota(machine_type, config.machine.market)
         if quota is None:
             continue
-        found = _compare(str(config.region), quota, vcpus(config, machine_type), _used_vcpus(others, quota))
+        asked = wanted_vcpus(config, machine_type)[quota]
+        found = _compare(str(config.region), quota, asked, _used_vcpus(others, quota))
         if found.level == "error":
             about = f"machine.fallbacks[{index}] ({machine_type}): {found.about}"
             yield Finding("warning", about, found.what, f"leave it out, or {found.hint}")

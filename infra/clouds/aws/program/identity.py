@@ -1,4 +1,7 @@
-"""What a host may do on AWS: read its prefix of one bucket, and take sessions of Session Manager. Nothing else."""
+"""What a host may do on AWS: read its prefix of one bucket, and take sessions of Session Manager. Nothing else.
+
+The gateway's own machine reads no bucket.
+"""
 
 import json
 from dataclasses import dataclass
@@ -22,9 +25,9 @@ host read every parameter of the account."""
 
 @dataclass(frozen=True, kw_only=True)
 class IdentityArgs:
-    """Arguments of the identity of a stack's hosts."""
+    """Arguments of the identity of hosts."""
 
-    physical_name: str
+    role_name: str
     iam: IamSpec
     bucket_arn: pulumi.Input[str] | None
     bucket_prefix: str
@@ -38,14 +41,13 @@ class Identity(pulumi.ComponentResource):
     def __init__(self, name: str, args: IdentityArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("llm-deploy:aws:Identity", name, None, opts)
         mine = pulumi.ResourceOptions(parent=self)
-        host_name = f"{args.physical_name}-host"
-        role = bounded_role(name, host_name, json.dumps(trust("ec2.amazonaws.com")), args.iam, self)
+        role = bounded_role(name, args.role_name, json.dumps(trust("ec2.amazonaws.com")), args.iam, self)
         policy = pulumi.Output.from_input(args.bucket_arn).apply(
             lambda arn: json.dumps(host_policy(arn, args.bucket_prefix))
         )
         allowed = aws.iam.RolePolicy(name, name="host", role=role.name, policy=policy, opts=mine)
         profile = aws.iam.InstanceProfile(
-            name, name=host_name, role=role.name, path=args.iam.path, opts=_made_once(self)
+            name, name=args.role_name, role=role.name, path=args.iam.path, opts=_made_once(self)
         )
         # A host that starts before its policy exists would fail to fetch its model.
         self.profile_name = pulumi.Output.all(profile.name, allowed.id).apply(lambda names: str(names[0]))

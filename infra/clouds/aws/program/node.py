@@ -1,4 +1,4 @@
-"""One virtual machine: interface, address, instance, data volume.
+"""One virtual machine: interface, address, instance, and a data volume if it has an engine.
 
 Interface, address, volume and host key outlive the instance: a new one answers at the same address with the same key.
 Does not create the network or the firewall, and does not know which model is served.
@@ -12,7 +12,6 @@ import pulumi_aws as aws
 
 from catalog.machines import Machine
 from infra.clouds.aws.api import tags
-from infra.clouds.aws.placing.disk_speed import DiskSpeed
 from infra.clouds.aws.program.data_volume import DEVICE, DataVolumeArgs, data_volume
 from infra.clouds.program.host_key import host_key
 from infra.clouds.program.user_data import user_data
@@ -33,20 +32,16 @@ class NodeArgs:
     machine: Machine
     spec: MachineSpec
     image: str
-    zone: str
     subnet_id: pulumi.Input[str]
     has_ipv6: bool
     group_id: pulumi.Input[str]
     key_name: pulumi.Input[str]
     profile_name: pulumi.Input[str]
     root_gib: int
-    data_gib: int
-    data_speed: DiskSpeed
     kms_key: str | None
     """ARN; None: the account's default key for EBS."""
-    keep_data: bool
-    blank_data: bool
-    """Whether an existing data volume is proven to be empty."""
+    data: DataVolumeArgs | None
+    """None: the machine has no data volume."""
     ends_at: str
     """ISO 8601, UTC."""
 
@@ -54,8 +49,10 @@ class NodeArgs:
 class Node(pulumi.ComponentResource):
     """A host that answers SSH at a fixed address."""
 
+    machine: Machine
     instance_id: pulumi.Output[str]
     address: pulumi.Output[str]
+    private_address: pulumi.Output[str]
     host_public_key: pulumi.Output[str]
 
     def __init__(self, name: str, args: NodeArgs, opts: pulumi.ResourceOptions) -> None:
@@ -70,20 +67,24 @@ class Node(pulumi.ComponentResource):
             opts=mine,
         )
         address = aws.ec2.Eip(name, domain="vpc", network_interface=interface.id, opts=mine)
-        volume = data_volume(name, _volume_args(args), mine)
-        instance = self._instance(name, args, interface, volume, _user_data(name, key.private, key.public))
-        aws.ec2.VolumeAttachment(
-            name,
-            device_name=DEVICE,
-            volume_id=volume.id,
-            instance_id=instance.id,
-            # Detaching a mounted disk from a running host hangs, and a spot machine cannot be stopped first: the disk
-            # is released when the instance is terminated.
-            skip_destroy=True,
-            opts=mine,
-        )
+        volume = None if args.data is None else data_volume(name, args.data, mine)
+        boot = _user_data(name, key.private, key.public, data_volume=volume is not None)
+        instance = self._instance(name, args, interface, volume, boot)
+        if volume is not None:
+            aws.ec2.VolumeAttachment(
+                name,
+                device_name=DEVICE,
+                volume_id=volume.id,
+                instance_id=instance.id,
+                # Detaching a mounted disk from a running host hangs, and a spot machine cannot be stopped first: the
+                # disk is released when the instance is terminated.
+                skip_destroy=True,
+                opts=mine,
+            )
+        self.machine = args.machine
         self.instance_id = instance.id
         self.address = address.public_ip
+        self.private_address = interface.private_ip
         self.host_public_key = key.public
         self.register_outputs({"instance_id": self.instance_id, "address": self.address})
 
@@ -92,7 +93,7 @@ class Node(pulumi.ComponentResource):
         name: str,
         args: NodeArgs,
         interface: aws.ec2.NetworkInterface,
-        volume: aws.ebs.Volume,
+        volume: aws.ebs.Volume | None,
         boot: pulumi.Output[str],
     ) -> aws.ec2.Instance:
         spot = args.spec.market == "spot"
@@ -121,7 +122,11 @@ class Node(pulumi.ComponentResource):
                 "delete_on_termination": True,
             },
             user_data=boot,
-            tags={tags.HOST: name, tags.ENDS_AT: args.ends_at, tags.DATA_VOLUME: volume.id},
+            tags={
+                tags.HOST: name,
+                tags.ENDS_AT: args.ends_at,
+                **({tags.DATA_VOLUME: volume.id} if volume is not None else {}),
+            },
             opts=pulumi.ResourceOptions(
                 parent=self,
                 delete_before_replace=True,  # two instances cannot share an interface
@@ -133,21 +138,12 @@ class Node(pulumi.ComponentResource):
         )
 
 
-def _volume_args(args: NodeArgs) -> DataVolumeArgs:
-    return DataVolumeArgs(
-        zone=args.zone,
-        size_gib=args.data_gib,
-        speed=args.data_speed,
-        kms_key=args.kms_key,
-        keep=args.keep_data,
-        blank=args.blank_data,
-    )
-
-
-def _user_data(name: str, private: pulumi.Output[str], public: pulumi.Output[str]) -> pulumi.Output[str]:
+def _user_data(
+    name: str, private: pulumi.Output[str], public: pulumi.Output[str], *, data_volume: bool
+) -> pulumi.Output[str]:
     """Return the user data as a secret, because it has the host key."""
     return pulumi.Output.all(private, public).apply(
-        lambda halves: user_data(name, str(halves[0]), str(halves[1]), cloud_boot=BOOT)
+        lambda halves: user_data(name, str(halves[0]), str(halves[1]), cloud_boot=BOOT, data_volume=data_volume)
     )
 
 

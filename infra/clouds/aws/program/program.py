@@ -1,5 +1,6 @@
 """The Pulumi program of cloud `aws`: declares the resources in order, and returns the hosts."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pulumi
@@ -9,19 +10,23 @@ from catalog.aws_partitions import partition_of
 from catalog.machines import placed_machine
 from infra.clouds.aws.api.tags import own_tags, with_tags
 from infra.clouds.aws.placing.disk_speed import gp3_speed
+from infra.clouds.aws.program.data_volume import DataVolumeArgs
 from infra.clouds.aws.program.firewall import Firewall, FirewallArgs
 from infra.clouds.aws.program.guard_rules import GUARDS
 from infra.clouds.aws.program.identity import Identity, IdentityArgs
 from infra.clouds.aws.program.network import Network, NetworkArgs
 from infra.clouds.aws.program.node import Node, NodeArgs
 from infra.clouds.aws.program.timetable import Timetable, TimetableArgs
+from infra.clouds.program.guards import ClosedPorts
 from infra.clouds.program.host_records import host_records, proved
 from infra.clouds.program.login_key import login_key
-from infra.clouds.program.naming import host_names, physical_name
-from infra.clouds.sizes import data_gib
+from infra.clouds.program.naming import GATEWAY_SUFFIX, gateway_name, host_names, physical_name
+from infra.clouds.sizes import data_gib, gateway_root_gib
 from infra.config import DeploymentConfig
+from infra.config.models.machine import MachineSpec
+from infra.config.rules.gateway_machine import DOOR_PORTS
 from infra.contract.deployment import Deployment
-from infra.contract.stack_placement import KnownPlacement, Placement
+from infra.contract.stack_placement import GatewayPlacement, KnownPlacement, Placement
 
 if TYPE_CHECKING:
     from infra.clouds.aws.program.bucket import Bucket
@@ -34,34 +39,37 @@ def deploy_stack(config: DeploymentConfig, placement: KnownPlacement) -> Deploym
     """Declare the resources of a stack at its placement."""
     stack = pulumi.get_stack()
     tags = config.tags | own_tags(stack, placement.id)
-    GUARDS.install(lambda kind, name, props: with_tags(kind, name, props, tags), (config.serving.port,))
+    GUARDS.install(lambda kind, name, props: with_tags(kind, name, props, tags), _closed_ports(config, placement))
     opts = pulumi.ResourceOptions(provider=_provider(placement))
     physical = physical_name(stack, placement)
     network = Network(stack, _network_args(config, placement), opts)
-    firewall = Firewall(stack, _firewall_args(config, physical, network), opts)
+    firewall = Firewall(stack, _firewall_args(config, placement, physical, network), opts)
     bucket = _bucket(config, stack, physical, partition_of(placement.region), opts)
-    identity = Identity(stack, _identity_args(config, physical, bucket), opts)
-    machine, login = placed_machine("aws", placement.machine_type), login_key(stack, config.machine.identity_file)
-    ends_at = placement.ends_at(config.lifetime.ttl_hours)
+    identity = Identity(stack, _identity_args(config, f"{physical}-host", bucket), opts)
+    login, ends_at = login_key(stack, config.machine.identity_file), placement.ends_at(config.lifetime.ttl_hours)
     args = NodeArgs(
-        machine=machine,
+        machine=placed_machine("aws", placement.machine_type),
         spec=config.machine,
         image=placement.image,
-        zone=placement.zone,
         subnet_id=network.subnet_ids[placement.zone],
         has_ipv6=network.has_ipv6,
         group_id=firewall.group_id,
         key_name=_key_pair(stack, physical, login.public, opts).key_name,
         profile_name=identity.profile_name,
         root_gib=config.storage.root_gib,
-        data_gib=data_gib(config),
-        data_speed=gp3_speed(config),
         kms_key=config.storage.kms_key,
-        keep_data="data_volume" in config.storage.keep_on_down,
-        blank_data=bool(placement.blank_at),
+        data=_data_volume_args(config, placement),
         ends_at=f"{ends_at:%Y-%m-%dT%H:%M:%SZ}",
     )
     nodes = {name: Node(name, args, opts) for name in host_names(stack, config.machine.count)}
+    instance_ids = {str(number): node.instance_id for number, node in enumerate(nodes.values(), 1)}
+    gateway = None
+    if placement.gateway is not None and firewall.gateway_group_id is not None:
+        gateway = gateway_name(stack)
+        own = Identity(gateway, _identity_args(config, f"{physical}{GATEWAY_SUFFIX}", None), opts)
+        here = replace(args, group_id=firewall.gateway_group_id, profile_name=own.profile_name)
+        nodes[gateway] = Node(gateway, _gateway_args(config, placement.gateway, here), opts)
+        instance_ids["gateway"] = nodes[gateway].instance_id
     Timetable(
         stack,
         TimetableArgs(
@@ -69,7 +77,7 @@ def deploy_stack(config: DeploymentConfig, placement: KnownPlacement) -> Deploym
             partition=partition_of(placement.region),
             region=placement.region,
             id=placement.id,
-            instance_ids=[node.instance_id for node in nodes.values()],
+            instance_ids=instance_ids,
             ends_at=ends_at,
             weekly=config.lifetime.weekly,
             iam=config.iam,
@@ -77,8 +85,24 @@ def deploy_stack(config: DeploymentConfig, placement: KnownPlacement) -> Deploym
         opts,
     )
     _budget(config, stack, physical, opts)
-    hosts = host_records(config, machine, login.private_file, args.ends_at, nodes)
-    return Deployment(hosts=hosts, placement=proved(placement, [node.instance_id for node in nodes.values()]))
+    hosts = host_records(config, login.private_file, args.ends_at, nodes, private=gateway is not None)
+    return Deployment(hosts=hosts, gateway_host=gateway, placement=proved(placement, list(instance_ids.values())))
+
+
+def _gateway_args(config: DeploymentConfig, gateway: GatewayPlacement, here: NodeArgs) -> NodeArgs:
+    """Return the arguments of the gateway's own machine, from those of the others `here`."""
+    return replace(
+        here,
+        machine=placed_machine("aws", gateway.machine_type),
+        spec=MachineSpec(),  # on demand, with standard CPU credits
+        image=gateway.image,
+        root_gib=gateway_root_gib(config),
+        data=None,
+    )
+
+
+def _closed_ports(config: DeploymentConfig, placement: Placement) -> ClosedPorts:
+    return ClosedPorts((config.serving.port,), DOOR_PORTS if placement.gateway is not None else ())
 
 
 def _provider(placement: Placement) -> aws.Provider:
@@ -101,7 +125,7 @@ def _network_args(config: DeploymentConfig, placement: Placement) -> NetworkArgs
     )
 
 
-def _firewall_args(config: DeploymentConfig, physical: str, network: Network) -> FirewallArgs:
+def _firewall_args(config: DeploymentConfig, placement: Placement, physical: str, network: Network) -> FirewallArgs:
     return FirewallArgs(
         physical_name=physical,
         vpc_id=network.vpc_id,
@@ -109,12 +133,24 @@ def _firewall_args(config: DeploymentConfig, physical: str, network: Network) ->
         client_cidrs=config.network.client_cidrs,
         clients_from_anywhere=config.network.clients_from_anywhere,
         gateway_port=config.gateway.port,
+        own_gateway=placement.gateway is not None,
     )
 
 
-def _identity_args(config: DeploymentConfig, physical: str, bucket: "Bucket | None") -> IdentityArgs:
+def _data_volume_args(config: DeploymentConfig, placement: KnownPlacement) -> DataVolumeArgs:
+    return DataVolumeArgs(
+        zone=placement.zone,
+        size_gib=data_gib(config),
+        speed=gp3_speed(config),
+        kms_key=config.storage.kms_key,
+        keep="data_volume" in config.storage.keep_on_down,
+        blank=bool(placement.blank_at),
+    )
+
+
+def _identity_args(config: DeploymentConfig, role_name: str, bucket: "Bucket | None") -> IdentityArgs:
     return IdentityArgs(
-        physical_name=physical,
+        role_name=role_name,
         iam=config.iam,
         bucket_arn=bucket.arn if bucket else None,
         bucket_prefix=config.storage.bucket.prefix if config.storage.bucket else "",

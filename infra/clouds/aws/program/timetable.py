@@ -38,7 +38,8 @@ class TimetableArgs:
     region: str
     id: str
     """The id of the placement: the schedules may act on its instances only."""
-    instance_ids: list[pulumi.Output[str]]
+    instance_ids: dict[str, pulumi.Output[str]]
+    """By the end of the names of their schedules."""
     ends_at: datetime
     """In UTC."""
     weekly: WeeklySchedule | None
@@ -59,11 +60,11 @@ class Timetable(pulumi.ComponentResource):
         allowed = aws.iam.RolePolicy(
             name, name="timetable", role=role.name, policy=json.dumps(timetable_policy(args)), opts=mine
         )
-        for number, instance_id in enumerate(args.instance_ids, 1):
+        for which, instance_id in args.instance_ids.items():
             for action, expression, zone in expressions(args.ends_at, args.weekly):
                 aws.scheduler.Schedule(
-                    f"{name}-{action}-{number}",
-                    name=f"{action}-{number}",
+                    f"{name}-{action}-{which}",
+                    name=f"{action}-{which}",
                     group_name=group.name,
                     schedule_expression=expression,
                     schedule_expression_timezone=zone,

@@ -12,13 +12,18 @@ DATA_SUFFIX = "-data"
 ENDINGS = "[a-z0-9-]+"
 """Most names are the stack's name with a number or a word."""
 
-ACCOUNT = re.compile(rf"llm-(?P<id>{ID})@.*")
+ACCOUNT = re.compile(rf"llm-(?P<id>{ID})(?:{naming.GATEWAY_SUFFIX})?@.*")
 """Service accounts: their ids have at most 30 characters, so the stack is only in the displayed name."""
 
 
 def node_name(physical: str, number: int) -> str:
-    """Return the name of a host, its boot disk and its address."""
+    """Return the name of a host with an engine, its boot disk and its address."""
     return f"{physical}-{number}"
+
+
+def gateway_node_name(physical: str) -> str:
+    """Return the name of the gateway's own machine, its boot disk and its address."""
+    return f"{physical}{naming.GATEWAY_SUFFIX}"
 
 
 def account_id(placement_id: str) -> str:

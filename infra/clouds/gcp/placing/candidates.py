@@ -15,6 +15,7 @@ from infra.clouds.candidates import (
     staying,
     zones_to_try,
 )
+from infra.clouds.gateway_machine import beside_gateway, engine_types, gateway_placement, types_to_look_up
 from infra.clouds.gcp.api.client import ask
 from infra.clouds.gcp.placing.end_of_life import end_of_life, refuse_short_life
 from infra.clouds.gcp.placing.images import image_name, resolve_image
@@ -50,12 +51,13 @@ def candidates(
         what = f"the stack is in project {previous.project}, not in {project}"
         raise ConfigError(what, where="project", hint="run `make down` first, or write that project")
     refuse_move(config, previous)
-    types = (str(config.machine.type), *config.machine.fallbacks)
+    types, asked = engine_types(config), types_to_look_up(config)
     states = _zones(config, previous)
     tried = zones_to_try(config, previous, states)
-    everywhere = dict.fromkeys(types, tried)
-    listed = unless_denied(lambda: offered(project, region, types), everywhere, "the types and zones of the file")
-    places = staying(offered_places(listed, tried, config, previous), config, previous)
+    everywhere = dict.fromkeys(asked, tried)
+    listed = unless_denied(lambda: offered(project, region, asked), everywhere, "the types and zones of the file")
+    places = staying(offered_places({each: listed[each] for each in types}, tried, config, previous), config, previous)
+    places = beside_gateway(places, listed, config, previous)
     if previous is not None:
         places = without_stops(keeping_disks(places, config, previous), previous)
     zones = tuple(dict.fromkeys([*states, *tried]))
@@ -79,13 +81,15 @@ def _base(config: DeploymentConfig, previous: KnownPlacement | None, now: dateti
     name = image_name(config.machine.image)
     identity, began_at = identity_and_beginning(config, previous, now, end_of_life)
     recorded = previous.image if previous is not None and previous.image_name == name else None
+    image = recorded or resolve_image(name)
     return {
         "id": identity,
         "project": config.project,
         "region": config.region,
         "began_at": began_at,
         "image_name": name,
-        "image": recorded or resolve_image(name),
+        "image": image,
+        "gateway": gateway_placement(config, previous, image, resolve_image),
     }
 
 

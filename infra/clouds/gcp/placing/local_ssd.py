@@ -4,7 +4,7 @@ from catalog.gcp_shapes import accelerator_type, family
 from catalog.machines import find_machine
 from core.errors import ConfigError
 from infra.clouds.candidates import Place
-from infra.clouds.gcp.placing.replacements import own_instances
+from infra.clouds.gcp.placing.replacements import engine_instances
 from infra.contract.stack_placement import Placement
 
 
@@ -17,7 +17,7 @@ def without_stops(places: list[Place], previous: Placement) -> list[Place]:
     row = find_machine("gcp", before)
     if row is None or not row.local_ssd_gb or all(_is_free(before, each) for _zone, each in places):
         return places
-    if not own_instances(previous):
+    if not engine_instances(previous):
         return places
     kept = [(zone, each) for zone, each in places if _is_free(before, each)]
     if not kept:

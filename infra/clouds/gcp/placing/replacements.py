@@ -16,11 +16,13 @@ from infra.clouds.gcp.api.client import everywhere
 from infra.clouds.gcp.api.labels import ID
 from infra.clouds.gcp.api.names import DATA_SUFFIX
 from infra.clouds.gcp.placing.end_of_life import end_of_life
-from infra.clouds.sizes import data_gib
+from infra.clouds.program.naming import is_gateway
+from infra.clouds.sizes import data_gib, gateway_root_gib
 from infra.config import DeploymentConfig
 from infra.contract.stack_placement import KnownPlacement, Placement
 
 STAYING = "data disk, address and host key stay"
+GATEWAY_STAYING = "address and host key stay"
 RUNNING = ("PROVISIONING", "STAGING", "RUNNING")
 """Statuses in which an instance has its processors and GPUs."""
 
@@ -53,7 +55,7 @@ def keeping_disks(places: list[Place], config: DeploymentConfig, placement: Know
     do that. A spot machine may leave its disk behind, because it may leave its zone.
     """
     disks = data_disks(placement)
-    if placement.is_complete or own_instances(placement):  # else they are blank
+    if placement.is_complete or engine_instances(placement):  # else they are blank
         _refuse_smaller(config, disks)
     there = {disk.zone: disk for disk in disks} if is_bound(config, placement) else {}
     kept = [(zone, each) for zone, each in places if zone not in there or there[zone].type == disk_type(each)]
@@ -71,15 +73,22 @@ def keeping_disks(places: list[Place], config: DeploymentConfig, placement: Know
 def replaced(config: DeploymentConfig, previous: Placement, first: Placement) -> list[str]:
     """Return the hosts that an `up` to the placement `first` replaces, each with the reason."""
     disks = data_disks(previous)
+    stay = all((disk.zone, disk.type) == (first.zone, disk_type(first.machine_type)) for disk in disks)
     notices = []
-    for zone, host in _own(previous, "Instances", "instances"):
-        why = [*replaced_for(previous, first), *_unchangeable(config, host, previous, first)]
+    for zone, host in own_instances(previous):
+        if is_gateway(str(host.name)):
+            why, kept = list(_why_gateway(config, host, previous, first)), GATEWAY_STAYING
+        else:
+            why = [*replaced_for(previous, first), *_unchangeable(config, host, previous, first)]
+            kept = STAYING if stay else BLANK
         if why:
-            stay = all((disk.zone, disk.type) == (first.zone, disk_type(first.machine_type)) for disk in disks)
-            notices.append(
-                f"{host.name} in {zone} is replaced because of {', '.join(why)}; {STAYING if stay else BLANK}"
-            )
+            notices.append(f"{host.name} in {zone} is replaced because of {', '.join(why)}; {kept}")
     return notices
+
+
+def engine_instances(placement: Placement) -> list[tuple[str, Any]]:
+    """Return the hosts of a placement that have an engine, each with its zone."""
+    return [(zone, host) for zone, host in own_instances(placement) if not is_gateway(str(host.name))]
 
 
 def own_instances(placement: Placement) -> list[tuple[str, Any]]:
@@ -88,14 +97,14 @@ def own_instances(placement: Placement) -> list[tuple[str, Any]]:
 
 
 def runs(placement: Placement) -> bool:
-    """Return whether a host of a placement runs or starts."""
-    return any(host.status in RUNNING for _zone, host in _own(placement, "Instances", "instances"))
+    """Return whether a host of a placement with an engine runs or starts."""
+    return any(host.status in RUNNING for _zone, host in engine_instances(placement))
 
 
 def keeps_end(config: DeploymentConfig, previous: Placement, first: Placement) -> bool:
     """Return whether a stack has hosts and GCP ends all of them at the end of life in the stack file."""
     ends_at = end_of_life(config, first)
-    return {_ends_at(host) for _zone, host in _own(previous, "Instances", "instances")} == {ends_at}
+    return {_ends_at(host) for _zone, host in own_instances(previous)} == {ends_at}
 
 
 def _refuse_smaller(config: DeploymentConfig, disks: list[DataDisk]) -> None:
@@ -109,11 +118,28 @@ def _refuse_smaller(config: DeploymentConfig, disks: list[DataDisk]) -> None:
 
 def _unchangeable(config: DeploymentConfig, host: Any, previous: Placement, first: Placement) -> Iterator[str]:
     """Yield the keys whose change replaces the instance."""
-    if _model(previous) != _model(first):
+    if _model(previous.machine_type) != _model(first.machine_type):
         yield "machine.type"
     if (host.scheduling.provisioning_model == "SPOT") != (config.machine.market == "spot"):
         yield "machine.market"
     if any(disk.boot and disk.disk_size_gb != config.storage.root_gib for disk in host.disks):
+        yield "storage.root_gib"
+    if _ends_at(host) != end_of_life(config, first):
+        yield "another end of life"
+
+
+def _why_gateway(config: DeploymentConfig, host: Any, previous: Placement, first: Placement) -> Iterator[str]:
+    """Yield the keys whose change replaces the gateway's own machine; nothing if it is removed."""
+    before, after = previous.gateway, first.gateway
+    if before is None or after is None:
+        return
+    if before.image != after.image:
+        yield "machine.image"
+    if previous.zone != first.zone:
+        yield "zones"
+    if _model(before.machine_type) != _model(after.machine_type):
+        yield "gateway.machine.type"
+    if any(disk.boot and disk.disk_size_gb != gateway_root_gib(config) for disk in host.disks):
         yield "storage.root_gib"
     if _ends_at(host) != end_of_life(config, first):
         yield "another end of life"
@@ -125,9 +151,9 @@ def _ends_at(host: Any) -> datetime | None:
     return datetime.fromisoformat(end) if end else None
 
 
-def _model(placement: Placement) -> tuple[str, str | None]:
+def _model(machine_type: str) -> tuple[str, str | None]:
     """Return the part of a machine type that a change in place cannot alter."""
-    return family(placement.machine_type), accelerator_type(placement.machine_type)
+    return family(machine_type), accelerator_type(machine_type)
 
 
 def _own(placement: Placement, client: str, key: str) -> list[tuple[str, Any]]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from core.errors import ConfigError, DeployError, UsageError
 from infra.clouds.finding import Finding
+from infra.clouds.gateway_machine import engine_types, types_to_look_up
 from infra.clouds.gcp.api.client import DisabledError, ask, credentials, policy_of, principal, rest
 from infra.clouds.gcp.api.quota_project import QuotaProjectError
 from infra.clouds.gcp.placing.candidates import existing_subnet
@@ -18,6 +19,7 @@ from infra.clouds.preflight.checks import (
     Check,
     bucket_is_there,
     documentation_addresses,
+    gateway_offer,
     image_finding,
     login_key_is_there,
     offers,
@@ -134,8 +136,9 @@ def _types(config: DeploymentConfig) -> Iterator[Finding]:
         yield Finding("error", "region", f"GCP has no region {region}", "write one like asia-northeast3")
         return
     yield from zones_are_up(config, zones_of(project, region))
-    types = (str(config.machine.type), *config.machine.fallbacks)
-    yield from offers(config, offered(project, region, types))
+    seen = offered(project, region, types_to_look_up(config))
+    yield from offers(config, {each: seen[each] for each in engine_types(config)})
+    yield from gateway_offer(config, seen)
 
 
 def _image(config: DeploymentConfig, placement: KnownPlacement | None) -> Iterator[Finding]:

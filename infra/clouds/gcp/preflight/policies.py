@@ -15,7 +15,7 @@ from catalog.gcp_shapes import secure_boot
 from catalog.machines import find_machine
 from infra.clouds.finding import Finding
 from infra.clouds.gcp.api.client import rest
-from infra.clouds.gcp.api.names import node_name
+from infra.clouds.gcp.api.names import gateway_node_name, node_name
 from infra.clouds.gcp.placing.images import FAMILIES, image_name
 from infra.clouds.program.naming import physical_name
 from infra.clouds.resources.denied_calls import DeniedError
@@ -174,7 +174,9 @@ def _instances(config: DeploymentConfig, stack: str, placement: Placement | None
     """Return the names of the hosts; empty for a stack without an id, which no policy can name."""
     if placement is None:
         return set()
-    return {node_name(physical_name(stack, placement), number) for number in range(1, config.machine.count + 1)}
+    physical = physical_name(stack, placement)
+    names = {node_name(physical, number) for number in range(1, config.machine.count + 1)}
+    return names if config.gateway.machine is None else names | {gateway_node_name(physical)}
 
 
 def _image_project(config: DeploymentConfig) -> str:

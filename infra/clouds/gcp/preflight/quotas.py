@@ -10,8 +10,9 @@ from infra.clouds.finding import Finding
 from infra.clouds.gcp.api.client import ask, everywhere
 from infra.clouds.gcp.api.labels import ID
 from infra.clouds.gcp.placing.replacements import RUNNING
-from infra.clouds.sizes import data_gib
+from infra.clouds.sizes import data_gib, gateway_root_gib
 from infra.config import DeploymentConfig
+from infra.config.rules.gateway_machine import gateway_type
 from infra.contract.stack_placement import Placement
 
 GPU_METRICS = {
@@ -65,12 +66,24 @@ def _of_spot(config: DeploymentConfig, machine: Machine, quota: Any) -> Iterator
 
 
 def wanted(machine: Machine, config: DeploymentConfig) -> Counter[str]:
-    """Return how much of each quota all hosts of a stack need, if all are of type `machine`."""
+    """Return how much of each quota all hosts of a stack need, if those with engines are of type `machine`."""
     share = _of_machine(machine, is_spot=config.machine.market == "spot")
     share[ADDRESSES] = 1
     if disk_type(machine.type) == COUNTED_DISK:
         share[DISKS] = config.storage.root_gib + data_gib(config)
-    return Counter({metric: amount * config.machine.count for metric, amount in share.items()})
+    return Counter({metric: amount * config.machine.count for metric, amount in share.items()}) + _of_gateway(config)
+
+
+def _of_gateway(config: DeploymentConfig) -> Counter[str]:
+    """Return how much of each quota the gateway's own machine needs; nothing for a stack without one."""
+    machine = find_machine("gcp", gateway_type(config) or "")
+    if machine is None:
+        return Counter()
+    share = _of_machine(machine, is_spot=False)
+    share[ADDRESSES] = 1
+    if disk_type(machine.type) == COUNTED_DISK:
+        share[DISKS] = gateway_root_gib(config)
+    return share
 
 
 def own_share(config: DeploymentConfig, placement: Placement) -> Counter[str]:

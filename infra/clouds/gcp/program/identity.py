@@ -1,5 +1,7 @@
 """What a host may do on GCP: write its logs, read its prefix of one bucket. No more.
 
+The gateway's own machine has its own service account, which reads no bucket.
+
 Does not use the project's default service account, which may edit everything.
 """
 
@@ -14,7 +16,7 @@ BUCKET_SCOPE = "https://www.googleapis.com/auth/devstorage.read_only"
 
 @dataclass(frozen=True, kw_only=True)
 class IdentityArgs:
-    """Arguments of the identity of a stack's hosts."""
+    """Arguments of the identity of hosts."""
 
     physical_name: str
     account_id: str

@@ -1,4 +1,4 @@
-"""One virtual machine: address, instance, data disk.
+"""One virtual machine: address, instance, and a data disk if it has an engine.
 
 Address, disk and host key outlive the instance: a new one answers at the same address with the same key. Does not
 create the network or the firewall, and does not know which model is served.
@@ -14,7 +14,6 @@ import pulumi_gcp as gcp
 from catalog import gcp_shapes
 from catalog.machines import Machine
 from infra.clouds.gcp.api import labels
-from infra.clouds.gcp.placing.disk_speed import ProvisionedSpeed
 from infra.clouds.gcp.program.data_disk import DEVICE_NAME, DataDiskArgs, data_disk
 from infra.clouds.program.host_key import HostKey, host_key
 from infra.clouds.program.host_records import LOGIN_USER
@@ -22,6 +21,7 @@ from infra.clouds.program.user_data import user_data
 
 if TYPE_CHECKING:
     from pulumi_gcp.compute import (
+        InstanceAttachedDiskArgsDict,
         InstanceGuestAcceleratorArgsDict,
         InstanceNetworkInterfaceArgsDict,
         InstanceSchedulingArgsDict,
@@ -59,9 +59,8 @@ class NodeArgs:
     scopes: tuple[str, ...]
     schedule_id: pulumi.Input[str] | None
     root_gib: int
-    data_gib: int
-    data_speed: ProvisionedSpeed | None
-    keep_data: bool
+    data: DataDiskArgs | None
+    """None: the machine has no data disk."""
     ends_at: str
     """When GCP deletes the instance. ISO 8601, UTC."""
     keeps_end: bool
@@ -73,8 +72,10 @@ class NodeArgs:
 class Node(pulumi.ComponentResource):
     """A host that answers SSH at a fixed address."""
 
+    machine: Machine
     instance_id: pulumi.Output[str]
     address: pulumi.Output[str]
+    private_address: pulumi.Output[str]
     host_public_key: pulumi.Output[str]
 
     def __init__(self, name: str, args: NodeArgs, opts: pulumi.ResourceOptions) -> None:
@@ -89,25 +90,17 @@ class Node(pulumi.ComponentResource):
             network_tier=TIER,
             opts=mine,
         )
-        disk = data_disk(
-            name,
-            DataDiskArgs(
-                physical_name=args.physical_name,
-                zone=args.zone,
-                size_gib=args.data_gib,
-                type=gcp_shapes.disk_type(args.machine.type),
-                speed=args.data_speed,
-                keep=args.keep_data,
-            ),
-            mine,
-        )
-        self.instance_id = self._instance(name, args, address, disk, key).id
+        disk = None if args.data is None else data_disk(name, args.data, mine)
+        instance = self._instance(name, args, address, disk, key)
+        self.machine = args.machine
+        self.instance_id = instance.id
         self.address = address.address
+        self.private_address = instance.network_interfaces.apply(lambda found: str(found[0].network_ip))
         self.host_public_key = key.public
         self.register_outputs({"instance_id": self.instance_id, "address": self.address})
 
     def _instance(
-        self, name: str, args: NodeArgs, address: gcp.compute.Address, disk: gcp.compute.Disk, key: HostKey
+        self, name: str, args: NodeArgs, address: gcp.compute.Address, disk: gcp.compute.Disk | None, key: HostKey
     ) -> gcp.compute.Instance:
         machine = args.machine
         return gcp.compute.Instance(
@@ -127,7 +120,7 @@ class Node(pulumi.ComponentResource):
                     "labels": {labels.FAMILY: gcp_shapes.family(machine.type)},
                 },
             },
-            attached_disks=[{"source": disk.id, "device_name": DEVICE_NAME, "mode": "READ_WRITE"}],
+            attached_disks=[] if disk is None else [_attached(disk)],
             network_interfaces=[_interface(args, address)],
             scheduling=_scheduling(args),
             service_account={"email": args.account_email, "scopes": list(args.scopes)},
@@ -141,7 +134,7 @@ class Node(pulumi.ComponentResource):
                 "enable-oslogin": "false",  # it would ignore the key that the stack brings
                 "serial-port-enable": "false",
                 "ssh-keys": f"{LOGIN_USER}:{args.login_key}",
-                "user-data": _user_data(name, key),
+                "user-data": _user_data(name, key, data_volume=disk is not None),
                 ENDS_AT: args.powers_off_at,
             },
             # Without a schedule, somebody stopped it and its disks cost money: `up` starts it again.
@@ -157,6 +150,10 @@ class Node(pulumi.ComponentResource):
                 ignore_changes=[*IGNORED, *([ENDS_BY] if args.keeps_end else [])],
             ),
         )
+
+
+def _attached(disk: gcp.compute.Disk) -> "InstanceAttachedDiskArgsDict":
+    return {"source": disk.id, "device_name": DEVICE_NAME, "mode": "READ_WRITE"}
 
 
 def _interface(args: NodeArgs, address: gcp.compute.Address) -> "InstanceNetworkInterfaceArgsDict":
@@ -190,8 +187,10 @@ def _scheduling(args: NodeArgs) -> "InstanceSchedulingArgsDict":
     }
 
 
-def _user_data(name: str, key: HostKey) -> pulumi.Output[str]:
+def _user_data(name: str, key: HostKey, *, data_volume: bool) -> pulumi.Output[str]:
     """Return the user data as a secret, because it has the host key."""
     return pulumi.Output.all(key.private, key.public).apply(
-        lambda halves: user_data(name, str(halves[0]), str(halves[1]), cloud_boot=BOOT, files=GUEST_AGENT)
+        lambda halves: user_data(
+            name, str(halves[0]), str(halves[1]), cloud_boot=BOOT, data_volume=data_volume, files=GUEST_AGENT
+        )
     )

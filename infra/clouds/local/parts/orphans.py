@@ -11,6 +11,7 @@ from pathlib import Path
 from core.paths import state_dir
 from infra.clouds.local.parts import disk, network, record
 from infra.clouds.local.parts.runner import runner
+from infra.clouds.program.naming import gateway_name
 
 NSPAWN_RUN = Path("/run/systemd/nspawn")
 INTERFACES = Path("/sys/class/net")
@@ -46,7 +47,7 @@ def ids_of_stack(stack: str, *, owner: str | None = None) -> set[str]:
     owner = owner or str(state_dir().resolve())
     recorded = {each.id for each in record.all_readable() if (each.stack, each.owner) == (stack, owner)}
     numbered = (record.machine_name(stack, number) for number in range(1, MAX_MACHINES + 1))
-    names = (record.gateway_name(stack), *numbered)
+    names = (gateway_name(stack), *numbered)
     return recorded | {record.machine_id(owner, stack, name) for name in names}
 
 

@@ -85,11 +85,6 @@ def machine_id(owner: str, stack: str, name: str) -> str:
     return hashlib.sha256("\0".join((owner, stack, name)).encode()).hexdigest()[:8]
 
 
-def gateway_name(stack: str) -> str:
-    """Return the name of the machine that only has the stack's gateway."""
-    return f"{stack}-gateway"
-
-
 def machine_name(stack: str, number: int) -> str:
     """Return the name of a stack's machine; the first has number 1."""
     return f"{stack}-{number}"

@@ -117,6 +117,7 @@ class _Rule(Kind[Aws]):
             "ipProtocol": rule["IpProtocol"],
             "cidrIpv4": rule.get("CidrIpv4"),
             "cidrIpv6": rule.get("CidrIpv6"),
+            "referencedSecurityGroupId": rule.get("ReferencedGroupInfo", {}).get("GroupId"),
             **ports,
         }
         return {key: value for key, value in found.items() if value is not None}
@@ -143,6 +144,8 @@ def _permission(inputs: Properties) -> dict[str, Any]:
     permission: dict[str, Any] = {"IpProtocol": inputs["ipProtocol"]}
     if inputs["ipProtocol"] != "-1":
         permission |= {"FromPort": inputs["fromPort"], "ToPort": inputs["toPort"]}
+    if "referencedSecurityGroupId" in inputs:
+        return permission | {"UserIdGroupPairs": [{"GroupId": inputs["referencedSecurityGroupId"]}]}
     if "cidrIpv6" in inputs:
         return permission | {"Ipv6Ranges": [{"CidrIpv6": inputs["cidrIpv6"]}]}
     return permission | {"IpRanges": [{"CidrIp": inputs["cidrIpv4"]}]}

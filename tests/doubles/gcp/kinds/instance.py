@@ -24,7 +24,7 @@ NEEDS_STOP = ("machineType", "serviceAccount", "shieldedInstanceConfig")
 
 class Instance(Kind[Gcp]):
     token = "gcp:compute/instance:Instance"
-    rules = Rules(immutable=frozenset(IMMUTABLE.split()), delete_first=True)
+    rules = Rules(immutable=frozenset(IMMUTABLE.split()), delete_first=True, completed=frozenset({"networkInterfaces"}))
 
     def check(self, inputs: Properties) -> list[tuple[str, str]]:
         unknown = inputs.keys() - set(MODELLED.split())
@@ -53,6 +53,12 @@ class Instance(Kind[Gcp]):
             "scheduling": _scheduling_of(seen["scheduling"]),
             "currentStatus": seen["status"],
             "deletionProtection": seen["deletionProtection"],
+            "networkInterfaces": [
+                given | {"networkIp": each["networkIP"]}
+                for given, each in zip(
+                    list(state.get("networkInterfaces", [])), seen["networkInterfaces"], strict=False
+                )
+            ],
         }
         if state.get("desiredStatus"):
             found["desiredStatus"] = seen["status"]

@@ -26,8 +26,11 @@ def check_firewall(store: "Store", _path: str, body: dict[str, Any]) -> None:
     versions = {ipaddress.ip_network(each).version for each in body.get("sourceRanges") or []}
     if len(versions) > 1:
         raise invalid("resource.sourceRanges", "a rule cannot have both IPv4 and IPv6 source ranges.")
-    if body.get("targetTags") and body.get("targetServiceAccounts"):
+    accounts = [*(body.get("targetServiceAccounts") or []), *(body.get("sourceServiceAccounts") or [])]
+    if body.get("targetTags") and accounts:
         raise Refusal(400, "invalid", "Tags and service accounts cannot be mixed in one rule.")
+    if body.get("direction") == "INGRESS" and not (body.get("sourceRanges") or body.get("sourceServiceAccounts")):
+        raise invalid("resource.sourceRanges", "an ingress rule needs a source.")
     if body.get("allowed") and body.get("denied"):
         raise Refusal(400, "invalid", "Only one of allowed and denied can be specified.")
     for rule in body.get("allowed") or []:

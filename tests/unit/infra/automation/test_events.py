@@ -57,6 +57,15 @@ def test_only_changes_and_messages_are_printed(line: str, words: list[str]) -> N
     assert Report().read(line) == words
 
 
+def test_the_resources_of_errors_are_noted() -> None:
+    """The error of the whole stack follows that of the resource."""
+    report = Report()
+    for urn in ("urn:pulumi:s::p::aws:ec2/instance:Instance::s-gateway", f"urn:pulumi:s::p::{STACK}::p-s", ""):
+        report.read(json.dumps({"diagnosticEvent": {"severity": "error", "message": "no stock", "urn": urn}}))
+
+    assert report.failed == ["s-gateway"]
+
+
 def test_a_preview_prints_what_would_change() -> None:
     report = Report(preview=True)
 

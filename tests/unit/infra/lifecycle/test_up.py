@@ -11,6 +11,7 @@ import pytest
 from core.errors import ConfigError, DeployError
 from core.paths import outputs_file
 from infra.automation.backend import Backend
+from infra.automation.engine_errors import EngineFailedError
 from infra.automation.events import Report
 from infra.clouds.candidates import Candidate, refuse_move
 from infra.clouds.finding import Finding
@@ -62,6 +63,9 @@ class Engine:
     interrupted: bool = False
     exported: KnownPlacement | None = None
     words: str = "no stock"
+    error: DeployError | None = None
+    """Raised in place of `words`."""
+
     written: str = "2026-11-21T12:00:00Z"
     handed: list[KnownPlacement] = field(default_factory=list)
     known: set[str] = field(default_factory=lambda: {"vpc-1"})
@@ -110,7 +114,7 @@ class Engine:
         self.asked.append(noted.zone)
         self.limits_s.append(limit_s)
         if noted.zone not in self.stock:
-            raise DeployError(self.words)
+            raise self.error or DeployError(self.words)
         return Report()
 
 
@@ -191,6 +195,38 @@ EXPORTED = [
     pytest.param(placement("b"), id="outputs of the last attempt"),
     pytest.param(placement("a"), id="outputs of an earlier attempt"),
 ]
+
+
+def lacking(*resources: str) -> EngineFailedError:
+    """Return the error of an engine that found no stock for some resources."""
+    error = EngineFailedError("no stock")
+    error.resources = resources
+    return error
+
+
+@pytest.mark.usefixtures("checked")
+@pytest.mark.parametrize(
+    ("is_complete", "resources", "tried"),
+    [
+        pytest.param(True, ("one-gateway",), ["a"], id="the gateway of a running stack"),
+        pytest.param(True, ("one-gateway", "one-2"), ["a", "b"], id="an engine too"),
+        pytest.param(True, ("one-2",), ["a", "b"], id="an engine"),
+        pytest.param(False, ("one-gateway",), ["unprotect", "a", "unprotect", "b"], id="before anything runs"),
+    ],
+)
+def test_no_stock_for_the_gateway_never_moves_a_running_stack(
+    is_complete: bool, resources: tuple[str, ...], tried: list[str]
+) -> None:
+    """Another place would move the machines that run, or give them a fallback's type."""
+    engine = Engine(stock=set(), exported=placement("a") if is_complete else None)
+    engine.error = lacking(*resources)
+
+    with pytest.raises(DeployError) as refused:
+        up(engine)
+
+    assert engine.asked == tried
+    stays = is_complete and resources == ("one-gateway",)
+    assert ("write another gateway.machine.type, or try later" in str(refused.value)) is stays
 
 
 @pytest.mark.usefixtures("checked")

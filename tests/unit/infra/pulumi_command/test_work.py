@@ -1,6 +1,6 @@
 """What is done around a command that a person typed; the engine only notes what it is asked."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ from core.errors import UsageError
 from core.paths import outputs_file
 from infra.automation.events import Report
 from infra.automation.pulumi_cli import Typed
-from infra.contract.stack_placement import KnownPlacement, Progress, read_placement, write_placement
+from infra.contract.stack_placement import GatewayPlacement, KnownPlacement, Progress, read_placement, write_placement
 from infra.lifecycle.saved import file_differs, save_outputs
 from infra.pulumi_command import work as typed_work
 from infra.pulumi_command.work import work
@@ -86,8 +86,10 @@ def held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Held:
     return held
 
 
-def up(held: Held, *, status: int = 0, outputs: dict[str, Any] | None = None, error: str = "") -> int:
-    report = Report(outputs=outputs or {}, errors=[error] if error else [])
+def up(
+    held: Held, *, status: int = 0, outputs: dict[str, Any] | None = None, error: str = "", failed: Sequence[str] = ()
+) -> int:
+    report = Report(outputs=outputs or {}, errors=[error] if error else [], failed=list(failed))
     held.typed_as = Typed(status, report, changed=True)
     return work("up", STACK, ["up", "-s", STACK], own_config=False)
 
@@ -122,6 +124,24 @@ def test_no_capacity_names_make_up_and_the_note_says_so(held: Held, capsys: pyte
     noted = read_placement(STACK)
     assert noted is not None
     assert noted.holds_nothing
+
+
+@pytest.mark.parametrize(
+    ("progress", "shown"),
+    [
+        pytest.param(Progress(), f"`make up STACK={STACK}` tries the file's other zones", id="before anything runs"),
+        pytest.param(None, "the other machines stay as they are; write another gateway.machine.type", id="running"),
+    ],
+)
+def test_no_capacity_for_the_gateway_alone_names_its_type(
+    held: Held, capsys: pytest.CaptureFixture[str], progress: Progress | None, shown: str
+) -> None:
+    own = GatewayPlacement(machine_type="t3.medium", image="ami-1")
+    write_placement(STACK, PLACEMENT.model_copy(update={"progress": progress, "gateway": own}))
+
+    up(held, status=255, error="no capacity", failed=[f"{STACK}-gateway"])
+
+    assert f"no capacity for t3.medium in a; {shown}" in capsys.readouterr().err
 
 
 def test_an_existing_stack_is_not_noted_as_without_stock(held: Held) -> None:

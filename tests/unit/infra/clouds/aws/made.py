@@ -64,9 +64,14 @@ def network(identity: str) -> None:
     table_id = table["RouteTable"]["RouteTableId"]
     ec2.associate_route_table(RouteTableId=table_id, SubnetId=subnet)
     ec2.create_route(RouteTableId=table_id, DestinationCidrBlock="0.0.0.0/0", GatewayId=gateway_id)
-    ec2.create_security_group(
-        GroupName="door", Description="door", VpcId=vpc, TagSpecifications=tagged("security-group", identity)
+    engines, gateway = (
+        ec2.create_security_group(
+            GroupName=name, Description=name, VpcId=vpc, TagSpecifications=tagged("security-group", identity)
+        )["GroupId"]
+        for name in ("engines", "gateway")
     )
+    rule = {"IpProtocol": "tcp", "FromPort": 8443, "ToPort": 8443, "UserIdGroupPairs": [{"GroupId": gateway}]}
+    ec2.authorize_security_group_ingress(GroupId=engines, IpPermissions=[rule])
     address = ec2.allocate_address(Domain="vpc", TagSpecifications=tagged("elastic-ip", identity))
     interface = ec2.create_network_interface(SubnetId=subnet, TagSpecifications=tagged("network-interface", identity))[
         "NetworkInterface"
@@ -76,7 +81,8 @@ def network(identity: str) -> None:
 
 def named(identity: str) -> None:
     """Make the resources that are found by their names, not by tags."""
-    client("iam").create_role(RoleName=f"llm-prod-{identity}-host", AssumeRolePolicyDocument="{}")
+    for which in ("host", "gateway"):
+        client("iam").create_role(RoleName=f"llm-prod-{identity}-{which}", AssumeRolePolicyDocument="{}")
     client("iam").put_role_policy(
         RoleName=f"llm-prod-{identity}-host", PolicyName="host", PolicyDocument=json.dumps(POLICY)
     )

@@ -13,7 +13,7 @@ from infra.clouds.aws.placing.stock import SpotPrice
 from infra.clouds.candidates import Candidate
 from infra.clouds.resources.denied_calls import DeniedError
 from infra.config import DeploymentConfig, parse_deployment
-from infra.contract.stack_placement import KnownPlacement, Progress
+from infra.contract.stack_placement import GatewayPlacement, KnownPlacement, Progress
 from tests.engine.aws_stacks import stack_value
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -25,6 +25,7 @@ MINE, OTHER = "123456789012", "999999999999"
 def _cloud(monkeypatch: pytest.MonkeyPatch) -> None:
     """A region of three zones; g6 in the last one only."""
     where = {"m6i.2xlarge": [A, B, C], "m6i.4xlarge": [A, B, C], "g5.xlarge": [A, C], "g6.xlarge": [C]}
+    where["t3.medium"] = [A, B, C]
     prices = [SpotPrice(A, "g5.xlarge", 0.5), SpotPrice(C, "g5.xlarge", 0.4), SpotPrice(C, "g6.xlarge", 0.3)]
     monkeypatch.setattr(candidates, "zones_of", lambda _region: dict.fromkeys([A, B, C], ""))
     monkeypatch.setattr(candidates, "offered", lambda _region, types: {each: where.get(each, []) for each in types})
@@ -108,6 +109,69 @@ def test_only_an_edit_moves_an_on_demand_host_from_its_data_volume(
     settled = candidates.candidates(config(machine, zones), placement(zone=B, **changes), NOW)
 
     assert "".join(zone for zone, _type in places(settled)) == tried
+
+
+GATEWAY: dict[str, Any] = {"gateway": {"machine": {}}}
+
+
+def test_the_zone_offers_the_gateway_s_type_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    where = {"g5.xlarge": [A, B, C], "g6.xlarge": [C], "t3.medium": [B, C]}
+    monkeypatch.setattr(candidates, "offered", lambda _region, types: {each: where[each] for each in types})
+
+    settled = candidates.candidates(config("type: g5.xlarge, fallbacks: [g6.xlarge]", [A, B, C], **GATEWAY), None, NOW)
+
+    assert places(settled) == [("b", "g5.xlarge"), ("c", "g5.xlarge"), ("c", "g6.xlarge")]
+    made_of = settled[0].placement.gateway
+    assert made_of is not None
+    assert (made_of.machine_type, made_of.image) == ("t3.medium", settled[0].placement.image)
+
+
+@pytest.mark.parametrize("market", ["on_demand", "spot"])
+@pytest.mark.parametrize(
+    ("offers", "line"),
+    [
+        pytest.param([A, C], f"t3.medium is not offered in {B}, where the stack is; it is offered in {A}, {C}; write",
+                     id="elsewhere"),
+        pytest.param([], f"t3.medium is not offered in {B}, where the stack is; write another type", id="nowhere"),
+    ],
+)  # fmt: skip
+def test_a_gateway_never_moves_a_stack(
+    monkeypatch: pytest.MonkeyPatch, market: str, offers: list[str], line: str
+) -> None:
+    """A type that the zone does not offer is an error, unless the stack has a gateway of that type already."""
+    stands = placement(zone=B)
+    where = {"m6i.2xlarge": [A, B, C], "t3.medium": offers}
+    monkeypatch.setattr(candidates, "offered", lambda _region, types: {each: where[each] for each in types})
+    asked = config(f"type: m6i.2xlarge, market: {market}", [A, B], **GATEWAY)
+
+    with pytest.raises(ConfigError) as refused:
+        candidates.candidates(asked, stands, NOW)
+
+    assert str(refused.value).startswith(f"gateway.machine.type: {line}")
+    has_one = stands.model_copy(update={"gateway": GatewayPlacement(machine_type="t3.medium", image="ami-1")})
+    assert places(candidates.candidates(asked, has_one, NOW))[0] == ("b", "m6i.2xlarge")
+
+
+def test_no_zone_with_both_types_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    where = {"m6i.2xlarge": [A, B], "t3.medium": [C]}
+    monkeypatch.setattr(candidates, "offered", lambda _region, types: {each: where[each] for each in types})
+
+    with pytest.raises(ConfigError, match=rf"gateway.machine.type: t3.medium is not offered in {A}, {B}; it is"):
+        candidates.candidates(config(**GATEWAY), None, NOW)
+
+
+def test_a_gateway_beside_gpus_has_an_image_without_drivers() -> None:
+    """The image with drivers does not fit its root disk. A newer image does not replace the machine."""
+    asked = config("type: g5.xlarge, image: deep-learning", storage={"root_gib": 100}, **GATEWAY)
+    (first, *_rest) = candidates.candidates(asked, None, NOW)
+    made_of = first.placement.gateway
+    assert made_of is not None
+    assert (first.placement.image, made_of.image) == ("ami-of-deep-learning", "ami-of-ubuntu-24.04")
+
+    older = GatewayPlacement(machine_type="t3.medium", image="ami-of-last-month")
+    kept = KnownPlacement.of(first.placement.model_copy(update={"gateway": older}))
+    (again, *_rest) = candidates.candidates(asked, kept, NOW)
+    assert again.placement.gateway == older
 
 
 def denied(*_asked: Any, **_named: Any) -> Any:

@@ -100,6 +100,13 @@ def test_a_resource_in_use_cannot_be_removed(ec2: Any, instance: str) -> None:
         with pytest.raises(Refusal, match=f"^{code}: {action}: still in use by "):
             refuse_deletion(ACCOUNT, REGION, action, values)
 
+    gateway = ec2.create_security_group(GroupName="gateway", Description="gateway", VpcId=seen["VpcId"])["GroupId"]
+    refuse_deletion(ACCOUNT, REGION, "DeleteSecurityGroup", {"GroupId": gateway})
+    rule = {"IpProtocol": "tcp", "FromPort": 8443, "ToPort": 8443, "UserIdGroupPairs": [{"GroupId": gateway}]}
+    ec2.authorize_security_group_ingress(GroupId=interface["Groups"][0]["GroupId"], IpPermissions=[rule])
+    with pytest.raises(Refusal, match="DeleteSecurityGroup: still in use by"):
+        refuse_deletion(ACCOUNT, REGION, "DeleteSecurityGroup", {"GroupId": gateway})
+
     ec2.detach_volume(VolumeId=data, InstanceId=instance)
     refuse_deletion(ACCOUNT, REGION, "DeleteVolume", {"VolumeId": data})
     refuse_deletion(ACCOUNT, REGION, "DeleteVpc", {"VpcId": "vpc-of-nobody"})

@@ -8,6 +8,7 @@ import pytest
 from core.errors import DeployError
 from infra.clouds.aws import host_starts
 from infra.clouds.aws.api.hints import hint_for
+from infra.clouds.aws.cloud import CLOUD
 from infra.clouds.aws.host_starts import await_ends, wake
 from infra.clouds.aws.placing.candidates import out_of_stock
 from infra.clouds.host_states import START_S
@@ -26,12 +27,14 @@ class Ec2:
     states: list[tuple[str, str]]
     started: list[str] = field(default_factory=list)
     now_s: float = 0.0
+    name: str = "prod-1"
 
     def pages(self, _service: str, _region: str, method: str, _key: str, **arguments: Any) -> list[Any]:
         assert method == "describe_instances"
         (wanted,) = (each["Values"] for each in arguments["Filters"] if each["Name"] == "instance-state-name")
         state, reason = self.states.pop(0) if len(self.states) > 1 else self.states[0]
-        host = {"InstanceId": "i-1", "State": {"Name": state}, "StateReason": {"Message": reason}}
+        host: dict[str, Any] = {"InstanceId": "i-1", "State": {"Name": state}, "StateReason": {"Message": reason}}
+        host["Tags"] = [{"Key": "llm-deploy:host", "Value": self.name}]
         return [{"Instances": [host] if state in wanted else []}]
 
     def call(self, _service: str, _region: str, method: str, **arguments: Any) -> None:
@@ -55,6 +58,21 @@ def ec2(monkeypatch: pytest.MonkeyPatch) -> Ec2:
 
 def wake_it(ec2: Ec2) -> list[str]:
     return wake(PLACEMENT, clock=ec2.clock, sleep=ec2.sleep)
+
+
+@pytest.mark.parametrize(
+    ("name", "state", "runs"),
+    [
+        ("prod-1", "running", True),
+        ("prod-gateway-1", "pending", True),
+        ("prod-gateway", "running", False),
+        ("prod-1", "stopped", False),
+    ],
+)
+def test_a_gateway_alone_does_not_hold_a_spot_stack_in_its_zone(ec2: Ec2, name: str, state: str, runs: bool) -> None:
+    ec2.states, ec2.name = [(state, "")], name
+
+    assert CLOUD.runs(PLACEMENT) is runs
 
 
 def test_a_start_is_done_when_the_host_runs(ec2: Ec2) -> None:
@@ -92,6 +110,17 @@ def test_an_unreadable_disk_does_not_count_as_out_of_stock(ec2: Ec2) -> None:
 
     assert out_of_stock(str(refused.value)) is None
     assert "storage.kms_key" in hint_for(str(refused.value))
+
+
+@pytest.mark.parametrize(("name", "named"), [("prod-gateway", ("prod-gateway",)), ("prod-1", ())])
+def test_a_start_of_the_gateway_that_finds_no_machine_names_it(ec2: Ec2, name: str, named: tuple[str, ...]) -> None:
+    """So that `up` tries no fallback of the engines for it."""
+    ec2.states, ec2.name = [("stopped", BY_HAND), ("pending", ""), ("stopped", NO_STOCK)], name
+
+    with pytest.raises(DeployError) as refused:
+        wake_it(ec2)
+
+    assert refused.value.resources == named
 
 
 def test_a_start_that_never_ends_is_reported(ec2: Ec2) -> None:

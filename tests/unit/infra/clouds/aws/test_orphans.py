@@ -24,6 +24,7 @@ from infra.clouds.resources.denied_calls import DeniedError
 from infra.clouds.resources.kinds import CloudResource
 from infra.contract.stack_placement import Placement
 from tests.doubles.aws.model_rules import refuse_violations
+from tests.doubles.aws.order import Refusal, refuse_deletion
 from tests.unit.infra.clouds.aws.made import (
     MINE,
     OTHER,
@@ -79,6 +80,32 @@ def test_all_of_a_stack_is_removed_and_the_other_stays() -> None:
 
     assert find_resources(REGION, MINE) == []
     assert set(find_resources(REGION, OTHER)) == others
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["as listed", "reversed"])
+def test_the_gateway_s_group_is_removed_after_the_group_whose_rule_names_it(
+    monkeypatch: pytest.MonkeyPatch, order: int
+) -> None:
+    network(MINE)
+    groups = [resource for resource in find_resources(REGION, MINE) if resource.kind == "security group"]
+    refusals: list[str] = []
+
+    def call(service: str, region: str, method: str, **arguments: Any) -> Any:
+        if method == "delete_security_group":
+            try:
+                refuse_deletion("123456789012", region, "DeleteSecurityGroup", arguments)
+            except Refusal as refusal:
+                refusals.append(str(arguments["GroupId"]))
+                raise DeployError(str(refusal)) from None
+        return api.call(service, region, method, **arguments)
+
+    monkeypatch.setattr(resource_kinds, "call", call)
+
+    remove_resources(groups[::order], sleep=lambda _s: None)
+
+    assert len(groups) == 2
+    assert len(refusals) <= 1
+    assert not [resource for resource in find_resources(REGION, MINE) if resource.kind == "security group"]
 
 
 def test_resources_name_their_stack_and_owner() -> None:
@@ -585,7 +612,9 @@ def test_global_resources_are_searched_apart_from_regions(monkeypatch: pytest.Mo
     alone = ["instance profile", "role", "bucket", "budget"]
     assert places()[-4:] == alone
     assert REGION in places()
-    assert [resource.kind for place in alone for resource in find_in(place)] == alone[:3]
+    assert [resource.kind for place in alone for resource in find_in(place)] == [
+        "instance profile", "role", "role", "bucket",
+    ]  # fmt: skip
 
 
 def test_a_denied_region_does_not_block_the_removal_of_a_role(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,10 @@ import pytest
 
 from catalog.prices import BUCKET_ITEM, HOURS_PER_MONTH, item_usd, keeping_cost, machine_usd
 from infra.clouds.costs.stack_price import running_hours, stack_price
-from infra.config import load_stack
+from infra.clouds.sizes import GATEWAY_ROOT_GIB
+from infra.config import DeploymentConfig, load_stack
+from infra.config.models.gateway import GatewayMachineSpec
+from infra.config.rules.gateway_machine import DEFAULT_TYPE
 from infra.lifecycle.preview.price_table import README, updated
 
 
@@ -23,6 +26,32 @@ def test_a_stack_costs_its_machine_disks_and_address() -> None:
     assert price.addresses_per_hour == 0.005
     assert price.disks_per_month == pytest.approx(0.0912 * (60 + 20))
     assert price.per_month == pytest.approx((0.208 + 0.005) * HOURS_PER_MONTH + 0.0912 * 80)
+
+
+def test_the_gateway_s_own_machine_costs_its_hours_disk_and_address() -> None:
+    plain, config = stack_price(load_stack("aws-cpu")), _with_gateway("aws-cpu")
+    price = stack_price(config)
+
+    assert plain is not None
+    assert price is not None
+    assert price.machines_per_hour == pytest.approx(plain.machines_per_hour + 0.052)
+    assert price.disks_per_month == pytest.approx(plain.disks_per_month + 0.0912 * GATEWAY_ROOT_GIB)
+    assert price.addresses_per_hour == pytest.approx(2 * plain.addresses_per_hour)
+
+
+def test_a_gateway_without_a_price_is_left_out_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(DEFAULT_TYPE, "aws", "t9.tiny")
+
+    price = stack_price(_with_gateway("aws-cpu"))
+
+    assert price is not None
+    assert price.not_priced == ("t9.tiny",)
+
+
+def _with_gateway(stack: str) -> DeploymentConfig:
+    config = load_stack(stack)
+    own = config.gateway.model_copy(update={"machine": GatewayMachineSpec()})
+    return config.model_copy(update={"gateway": own})
 
 
 def test_a_weekly_schedule_saves_machine_hours_only() -> None:

@@ -3,10 +3,14 @@
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from infra.clouds.gcp.api import client, quota_project
+from infra.clouds.program.guards import Guards
+from infra.config import DeploymentConfig, parse_deployment
+from infra.contract.stack_placement import KnownPlacement
 from tests.doubles.gcp.client import Gcp
 from tests.doubles.gcp.cloud import serve
 from tests.doubles.gcp.rest import TOKEN
@@ -14,6 +18,10 @@ from tests.doubles.gcp.running import endpoints, write_login
 from tests.doubles.gcp.seed import PROJECT
 from tests.doubles.gcp.settings import Settings
 from tests.doubles.gcp.store import Store
+from tests.doubles.gcp.table import KINDS
+from tests.doubles.provider.mocks import TableMocks, run_program
+from tests.engine.gcp_stacks import stack_value
+from tests.unit.infra.clouds.gcp.deployed import Deployed
 
 REGION = "asia-northeast3"
 
@@ -70,3 +78,48 @@ def forget_login() -> None:
     for cached in (client.compute, client.credentials, client._session):
         cached.cache_clear()
     quota_project.forget()
+
+
+@pytest.fixture
+def deployed(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Deployed:
+    """Run the program on a stack file's values and return what it registered."""
+    monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
+    # Transforms need the engine, which does not run here. Each resource passes the same function here.
+    monkeypatch.setattr(Guards, "install", lambda *_arguments: None)
+
+    def run(
+        machine_type: str = "e2-standard-8",
+        *,
+        machine: str = "",
+        more: str = "",
+        lifetime: Any = None,
+        config: DeploymentConfig | None = None,
+        **placement: Any,
+    ) -> TableMocks:
+        values: dict[str, Any] = {
+            "id": "0123abcd",
+            "project": PROJECT,
+            "region": "asia-northeast3",
+            "began_at": "2026-11-21T12:00:00Z",
+            "image_name": "ubuntu-24.04",
+            "image": "projects/ubuntu-os-cloud/global/images/ubuntu-2404-noble-amd64-v20260601",
+            "machine_type": machine_type,
+            "zone": "asia-northeast3-b",
+            "zones": ("asia-northeast3-a", "asia-northeast3-b"),
+        }
+        placed = KnownPlacement.model_validate(values | placement)
+        mocks = TableMocks(KINDS)
+        from infra.clouds.gcp.cloud import CLOUD
+
+        value = stack_value(f'type: "{machine_type}"{machine}', more=more)
+        value["lifetime"] = lifetime or value["lifetime"]
+        if placement.get("subnets"):
+            value["network"] |= {"id": "shared", "subnets": ["seoul"]}
+
+        def program() -> None:
+            CLOUD.deploy(config or parse_deployment(value, "a test"), lambda: placed)
+
+        run_program(program, mocks, stack="prod")
+        return mocks
+
+    return run

@@ -47,7 +47,11 @@ def make_stack(gcp: Gcp, identity: str) -> str:
     address = gcp.insert(f"projects/{PROJECT}/regions/{region}/addresses/{name}-1", {"labels": labels}, "Address")
     account = f"projects/{PROJECT}/serviceAccounts/{email}"
     gcp.insert(account, {"email": email, "displayName": name}, "service account")
-    gcp.store.policy["bindings"].append({"role": "roles/logging.logWriter", "members": [f"serviceAccount:{email}"]})
+    own = f"llm-{identity}-gateway@{PROJECT}.iam.gserviceaccount.com"
+    account = f"projects/{PROJECT}/serviceAccounts/{own}"
+    gcp.insert(account, {"email": own, "displayName": f"{name}-gateway"}, "service account")
+    members = [f"serviceAccount:{each}" for each in (email, own)]
+    gcp.store.policy["bindings"].append({"role": "roles/logging.logWriter", "members": members})
     gcp.insert(f"b/{name}", {"location": "ASIA-NORTHEAST3"}, "Bucket")
     gcp.insert(f"b/{name}/o/weights", {"name": "weights"}, "object")
     gcp.insert(f"billingAccounts/012345-6789AB-CDEF01/budgets/{name}", {"displayName": name}, "Budget")

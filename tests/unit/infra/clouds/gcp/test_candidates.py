@@ -69,6 +69,18 @@ def test_an_existing_stack_keeps_its_zone_id_and_image(gcp: Gcp, placement: Know
     assert new.placement.image.endswith(UBUNTU_24_NEWER)
 
 
+@pytest.mark.usefixtures("store")
+def test_the_zone_offers_the_gateway_s_type_too() -> None:
+    asked = config("type: e2-standard-8", [], region="us-central1", gateway={"machine": {"type": "c3-standard-4"}})
+
+    (first, *rest) = candidates(asked, None, NOW)
+
+    assert [each.placement.zone for each in (first, *rest)] == ["us-central1-a", "us-central1-b"]
+    made_of = first.placement.gateway
+    assert made_of is not None
+    assert (made_of.machine_type, made_of.image) == ("c3-standard-4", first.placement.image)
+
+
 LISTS = r"/zones$", r"/aggregated/machineTypes", r"/global/images/"
 CHANGED = [
     pytest.param(Settings(zones_down=[B]), id="its zone is down"),

@@ -33,11 +33,14 @@ def test_a_host_that_missed_its_start_is_started(stopped: Gcp) -> None:
 def test_a_start_without_stock_is_reported_as_such(stopped: Gcp) -> None:
     """`up` then tries the fallbacks, and says where it looked."""
     stopped.store.settings = Settings(out_of_stock=[{"zone": ZONE}])
+    for body in stopped.store.of("instances").values():
+        body["labels"] |= {"llm-deploy-host": "prod-1"}
 
     with pytest.raises(DeployError) as refused:
         wake(PLACEMENT)
 
     assert out_of_stock(str(refused.value))
+    assert refused.value.resources == ("prod-1",), "`up` tries no fallback for the gateway's own machine"
 
 
 def test_a_host_that_was_suspended_is_resumed(stopped: Gcp) -> None:

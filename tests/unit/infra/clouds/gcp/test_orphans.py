@@ -135,7 +135,7 @@ LISTS = (
 def test_one_denied_list_does_not_keep_machines_or_disks(gcp: Gcp, path: str) -> None:
     make_stack(gcp, MINE)
     gcp.store.settings = Settings(denied=[path])
-    found, now = find_resources(PROJECT, MINE), itertools.count(step=10)
+    found, now = find_resources(PROJECT, MINE), itertools.count(step=8)
 
     def time_goes_by(_seconds: float) -> None:
         gcp.store.of("instances", look=True)

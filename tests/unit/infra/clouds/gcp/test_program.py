@@ -1,72 +1,21 @@
 """The program of cloud `gcp` without the Pulumi engine: its resources, checked by the SDK's names and types."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from infra.clouds.gcp.api.labels import LABELLED, own_labels, with_labels
 from infra.clouds.gcp.program.identity import reading_condition
-from infra.clouds.program.guards import Guards
-from infra.config import DeploymentConfig, load_stack, parse_deployment
+from infra.config import load_stack
 from infra.config.reader import known_stacks
-from infra.contract.stack_placement import KnownPlacement
 from tests.doubles.gcp.seed import PROJECT
 from tests.doubles.gcp.table import KINDS
-from tests.doubles.provider.mocks import TableMocks, run_program
 from tests.doubles.provider.schema import resource_schema
-from tests.engine.gcp_stacks import stack_value
+from tests.unit.infra.clouds.gcp.deployed import Deployed
 
 INSTANCE = "gcp:compute/instance:Instance"
 DISK = "gcp:compute/disk:Disk"
-
-Deployed = Callable[..., TableMocks]
-
-
-@pytest.fixture
-def deployed(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Deployed:
-    """Run the program on a stack file's values and return what it registered."""
-    monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
-    # Transforms need the engine, which does not run here. Each resource passes the same function here.
-    monkeypatch.setattr(Guards, "install", lambda *_arguments: None)
-
-    def run(
-        machine_type: str = "e2-standard-8",
-        *,
-        machine: str = "",
-        more: str = "",
-        lifetime: Any = None,
-        config: DeploymentConfig | None = None,
-        **placement: Any,
-    ) -> TableMocks:
-        values: dict[str, Any] = {
-            "id": "0123abcd",
-            "project": PROJECT,
-            "region": "asia-northeast3",
-            "began_at": "2026-11-21T12:00:00Z",
-            "image_name": "ubuntu-24.04",
-            "image": "projects/ubuntu-os-cloud/global/images/ubuntu-2404-noble-amd64-v20260601",
-            "machine_type": machine_type,
-            "zone": "asia-northeast3-b",
-            "zones": ("asia-northeast3-a", "asia-northeast3-b"),
-        }
-        placed = KnownPlacement.model_validate(values | placement)
-        mocks = TableMocks(KINDS)
-        from infra.clouds.gcp.cloud import CLOUD
-
-        value = stack_value(f'type: "{machine_type}"{machine}', more=more)
-        value["lifetime"] = lifetime or value["lifetime"]
-        if placement.get("subnets"):
-            value["network"] |= {"id": "shared", "subnets": ["seoul"]}
-
-        def program() -> None:
-            CLOUD.deploy(config or parse_deployment(value, "a test"), lambda: placed)
-
-        run_program(program, mocks, stack="prod")
-        return mocks
-
-    return run
 
 
 @pytest.mark.parametrize("stack", [each for each in known_stacks() if load_stack(each).cloud == "gcp"])

@@ -1,14 +1,15 @@
 """Edits that would replace hosts or disks of an existing stack on GCP: refused, left out, or reported first."""
 
+import copy
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from core.errors import ConfigError
-from infra.clouds.gcp.placing.replacements import keeping_disks, keeps_end, replaced
+from infra.clouds.gcp.placing.replacements import keeping_disks, keeps_end, replaced, runs
 from infra.config import DeploymentConfig, parse_deployment
-from infra.contract.stack_placement import Placement, Progress
+from infra.contract.stack_placement import GatewayPlacement, Placement, Progress
 from tests.doubles.gcp.client import Gcp
 from tests.engine.gcp_stacks import B, stack_value
 from tests.unit.infra.clouds.gcp.made import MINE, PLACEMENT, ZONE, make_disk, make_stack
@@ -102,6 +103,67 @@ def test_a_stack_without_hosts_keeps_no_end(gcp: Gcp) -> None:
     make_disk(gcp, MINE)
 
     assert not keeps_end(config(), PLACEMENT, PLACEMENT)
+
+
+GATEWAY = GatewayPlacement(machine_type="e2-standard-2", image=PLACEMENT.image)
+BEHIND = PLACEMENT.model_copy(update={"gateway": GATEWAY})
+KEPT = "address and host key stay"
+
+
+def make_gateway(gcp: Gcp) -> str:
+    """Make the gateway's own machine of a stack, beside its other host; return its name."""
+    path = make_stack(gcp, MINE)
+    gcp.store.resources[path]["scheduling"] = {"terminationTime": PLACEMENT.ends_at(8).isoformat()}
+    own = copy.deepcopy(gcp.store.resources[path])
+    own["disks"] = [{"boot": True, "autoDelete": True, "diskSizeGb": 30}]
+    own["name"] = f"llm-prod-{MINE}-gateway"
+    gcp.store.resources[path.replace("-1", "-gateway")] = own
+    return str(own["name"])
+
+
+@pytest.mark.parametrize(
+    ("machine", "more", "gateway", "announced"),
+    [
+        pytest.param(E2, {}, {}, [], id="nothing"),
+        pytest.param(SPOT, {}, {}, [f"llm-prod-{MINE}-1: machine.market; {STAY}"], id="market of the engines"),
+        pytest.param(
+            E2, {"storage": {"root_gib": 80}}, {}, [f"llm-prod-{MINE}-1: storage.root_gib; {STAY}"], id="root"
+        ),
+        pytest.param(E2, {}, {"machine_type": "e2-standard-4"}, [], id="within a family"),
+        pytest.param(
+            E2, {}, {"machine_type": "n2-standard-4"}, [f"llm-prod-{MINE}-gateway: gateway.machine.type; {KEPT}"],
+            id="another family",
+        ),
+        pytest.param(E2, {}, {"image": "other"}, [f"llm-prod-{MINE}-gateway: machine.image; {KEPT}"], id="image"),
+        pytest.param(E2, {}, None, [], id="removed"),
+        pytest.param(
+            E2, {"lifetime": {"ttl_hours": 9}}, {},
+            [f"llm-prod-{MINE}-1: another end of life; {STAY}",
+             f"llm-prod-{MINE}-gateway: another end of life; {KEPT}"],
+            id="ttl",
+        ),
+    ],
+)  # fmt: skip
+def test_a_replacement_of_the_gateway_is_reported_apart(
+    gcp: Gcp, machine: str, more: dict[str, Any], gateway: dict[str, Any] | None, announced: list[str]
+) -> None:
+    make_gateway(gcp)
+    after = None if gateway is None else GATEWAY.model_copy(update=gateway)
+    first = BEHIND.model_copy(update={"gateway": after})
+
+    seen = replaced(config(machine, **more), BEHIND, first)
+
+    assert sorted(each.replace(f" in {ZONE} is replaced because of", ":") for each in seen) == announced
+
+
+def test_a_gateway_alone_does_not_hold_a_spot_stack_in_its_zone(gcp: Gcp) -> None:
+    make_gateway(gcp)
+    assert runs(BEHIND)
+
+    for path in [path for path in gcp.store.of("instances") if path.endswith("-1")]:
+        gcp.store.resources[path]["status"] = "TERMINATED"
+
+    assert not runs(BEHIND)
 
 
 def test_a_new_lifetime_without_hosts_is_not_a_replacement(gcp: Gcp) -> None:

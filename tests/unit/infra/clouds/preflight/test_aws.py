@@ -175,6 +175,57 @@ def test_fallbacks_that_cannot_be_had_are_warnings(look: Look) -> None:
     ]
 
 
+GATEWAY: dict[str, Any] = {"gateway": {"machine": {}}}
+OFFERED = {"describe_instance_type_offerings": (("g5.xlarge", A), ("t3.medium", A), ("t3.medium", C))}
+
+
+def test_the_gateway_s_machine_is_checked_too(look: Look) -> None:
+    found = look(OFFERED, machine="type: g5.xlarge", **GATEWAY)
+
+    assert wrong(found) == []
+    said = {each.about: each.what for each in found}
+    assert said["gateway.machine.type"] == f"t3.medium is offered in {A}"
+    assert said["quota L-1216C47A (on-demand standard instances)"] == "8 vCPUs, 0 in use, 2 needed"
+    assert said["quota L-0263D0A3 (public addresses)"].endswith("2 needed")
+    assert said["price"] == "$1.313 an hour, $958 a month of 730 h", "$0.061 more: machine, address and disk"
+
+
+@pytest.mark.parametrize(
+    ("answers", "quotas", "machine", "line"),
+    [
+        pytest.param(
+            {"describe_instance_type_offerings": (("g5.xlarge", A), ("t3.medium", C))}, {}, "type: g5.xlarge",
+            f"gateway.machine.type: t3.medium is not offered in {A}, {C} beside g5.xlarge; it is offered in {C}",
+            id="another zone",
+        ),
+        pytest.param(
+            {"describe_instance_type_offerings": (("g5.xlarge", A),)}, {}, "type: g5.xlarge",
+            f"gateway.machine.type: t3.medium is not offered in {A}, {C} beside g5.xlarge; choose another type",
+            id="no zone",
+        ),
+        pytest.param(OFFERED, {"L-1216C47A": 1.0}, "type: g5.xlarge",
+                     "quota L-1216C47A (on-demand standard instances): 1 vCPUs, 0 in use, 2 needed", id="vCPUs"),
+        pytest.param(OFFERED, {"L-1216C47A": 5.0}, "type: g5.xlarge, market: spot", "", id="spot engines"),
+        pytest.param(OFFERED, {"L-0263D0A3": 1.0}, "type: g5.xlarge",
+                     "quota L-0263D0A3 (public addresses): 1 addresses, 0 in use, 2 needed", id="addresses"),
+    ],
+)  # fmt: skip
+def test_what_the_gateway_s_machine_lacks_is_reported(
+    look: Look, answers: Any, quotas: dict[str, float | None], machine: str, line: str
+) -> None:
+    found = wrong(look(answers, quotas, machine=machine, **GATEWAY))
+
+    assert [each[: len(line)] for each in found] == ([line] if line else [])
+
+
+def test_engine_and_gateway_share_a_quota(look: Look) -> None:
+    answers = {"describe_instance_type_offerings": (("m6i.2xlarge", A), ("t3.medium", A))}
+
+    (line,) = wrong(look(answers, {"L-1216C47A": 9.0}, machine="type: m6i.2xlarge", **GATEWAY))
+
+    assert line.startswith("quota L-1216C47A (on-demand standard instances): 9 vCPUs, 0 in use, 10 needed")
+
+
 def test_the_stack_s_own_share_of_a_quota_does_not_count(look: Look) -> None:
     """An existing stack may use the share that its own machines hold."""
     tagged = {"Tags": instance("g5.xlarge", own=True)["Tags"]}

@@ -84,6 +84,37 @@ def test_each_problem_is_one_finding_with_its_fix(
     assert finding.hint
 
 
+GATEWAY: dict[str, Any] = {"gateway": {"machine": {}}}
+
+
+@pytest.mark.parametrize(
+    ("quotas", "more", "reported"),
+    [
+        pytest.param({}, {}, "", id="nothing"),
+        pytest.param({"CPUS": 9}, {}, "quota CPUS (asia-northeast3): 9, 0 in use, 10 needed", id="processors"),
+        pytest.param({"STATIC_ADDRESSES": 1}, {}, "quota STATIC_ADDRESSES (asia-northeast3): 1, 0", id="addresses"),
+        pytest.param({"SSD_TOTAL_GB": 100}, {}, "quota SSD_TOTAL_GB (asia-northeast3): 100, 0 in use, 110", id="disks"),
+        pytest.param({}, {"gateway": {"machine": {"type": "c3-standard-4"}}}, "gateway.machine.type: c3-standard-4 is "
+                     "not offered", id="type"),
+    ],
+)  # fmt: skip
+def test_the_gateway_s_machine_is_checked_too(
+    store: Store, quotas: dict[str, Any], more: dict[str, Any], reported: str
+) -> None:
+    store.settings = Settings(quotas={"C3_CPUS": 72} | quotas)
+
+    lines = [str(each) for each in found(config(**(GATEWAY | more)))]
+
+    assert [each[: len(reported)] for each in lines] == ([reported] if reported else [])
+
+
+def test_the_gateway_s_machine_is_part_of_the_price(store: Store) -> None:
+    del store
+    (price,) = [each.what for each in found(config(**GATEWAY), "ok") if each.about == "price"]
+
+    assert price == "$0.459 an hour, $335 a month of 730 h"
+
+
 def test_a_bucket_that_only_hosts_may_read_is_a_warning(store: Store) -> None:
     """It was an error for a login that may not read it, though hosts read it with their service account."""
     store.settings = Settings(denied=["/storage/v1/b/"])

@@ -12,7 +12,7 @@ from infra.clouds.aws.program.guard_rules import GUARDS as AWS_GUARDS
 from infra.clouds.gcp.api.labels import STACK as LABEL_STACK_GCP
 from infra.clouds.gcp.program.guard_rules import GUARDS as GCP_GUARDS
 from infra.clouds.gcp.program.guard_rules import WIDE_SCOPE
-from infra.clouds.program.guards import Guards
+from infra.clouds.program.guards import ClosedPorts, Guards
 
 TAGS = {"tags": {STACK: "prod"}}
 LABELS = {"labels": {LABEL_STACK_GCP: "prod"}}
@@ -191,7 +191,33 @@ def test_ports_in_the_stack_file_count_as_engine_ports() -> None:
     rule = SSH | {"fromPort": 9001, "toPort": 9001}
 
     assert list(AWS_GUARDS.violations(INGRESS, rule)) == []
-    assert [each.split(":")[0] for each in AWS_GUARDS.violations(INGRESS, rule, (9001,))] == ["no engine port is open"]
+    assert [each.split(":")[0] for each in AWS_GUARDS.violations(INGRESS, rule, ClosedPorts((9001,)))] == [
+        "no engine port is open"
+    ]
+
+
+FROM_NETWORK, FROM_GROUP = {"cidrIpv4": "10.83.0.0/16"}, {"referencedSecurityGroupId": "sg-1"}
+GCP_PORTS: dict[str, Any] = {"allows": [{"protocol": "tcp", "ports": ["8443", "8406"]}], **OURS}
+
+
+@pytest.mark.parametrize(
+    ("kind", "props", "is_refused"),
+    [
+        pytest.param(INGRESS, SSH | {"fromPort": 8443, "toPort": 8443} | FROM_GROUP, False, id="a group"),
+        pytest.param(INGRESS, SSH | {"fromPort": 8443, "toPort": 8443} | FROM_NETWORK, True, id="a network"),
+        pytest.param(INGRESS, SSH | {"fromPort": 8400, "toPort": 8500} | FROM_NETWORK, True, id="a range of ports"),
+        pytest.param(FIREWALL, GCP_PORTS | {"sourceServiceAccounts": ["g@p"]}, False, id="gcp account"),
+        pytest.param(FIREWALL, GCP_PORTS | {"sourceRanges": ["10.83.0.0/16"]}, True, id="gcp network"),
+    ],
+)
+def test_only_the_gateway_s_machine_reaches_an_engine_s(kind: str, props: dict[str, Any], is_refused: bool) -> None:
+    """Without a gateway machine, clients may use these ports."""
+    closed = ClosedPorts(of_gateway_machine=(8443, 8406))
+
+    found = {each.split(":")[0] for each in guards(kind).violations(kind, props, closed)}
+
+    assert found == ({"no network reaches an engine's machine"} if is_refused else set())
+    assert list(guards(kind).violations(kind, props)) == []
 
 
 def test_an_error_names_the_resource_and_the_rule() -> None:

@@ -29,7 +29,8 @@ def test_a_key_lies_beside_the_inventory(tmp_path: Path) -> None:
 
 
 def test_the_inventory_names_the_host_of_the_gateway(tmp_path: Path) -> None:
-    text = f"gateway_host: gate\nhosts:\n{HOST}{HOST.replace('name: box', 'name: gate')}"
+    other = HOST.replace("name: box", "name: gate").replace("192.0.2.7", "192.0.2.8")
+    text = f"gateway_host: gate\nhosts:\n{HOST}{other}"
     assert read_inventory(inventory(tmp_path, text)).gateway_host == "gate"
 
 

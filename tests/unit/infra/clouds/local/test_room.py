@@ -3,7 +3,7 @@
 import pytest
 
 from infra.clouds.local.room import host_memory_gib, more_than_there_is
-from infra.config.models.deployment import DeploymentConfig
+from infra.config import parse_deployment
 
 
 @pytest.mark.parametrize(
@@ -61,9 +61,10 @@ def test_more_than_this_computer_has_is_refused_with_the_numbers(
 ) -> None:
     """600 GiB and 64 processors once passed preview, preflight and up on a small computer."""
     serving = {"model": {"name": "tiny", "source": {"kind": "tiny", "name": "llama"}}}
-    value = {"cloud": "local", "machine": machine, "gateway": {"machine": gateway}, "serving": serving}
+    own = {} if gateway is None else {"gateway": {"machine": gateway}}
+    value = {"cloud": "local", "machine": machine, "serving": serving} | own
 
-    found = more_than_there_is(DeploymentConfig.model_validate(value), memory_gib=23.44, cpus=2)
+    found = more_than_there_is(parse_deployment(value, "a test"), memory_gib=23.44, cpus=2)
 
     assert [f"{each.key}: {each.what}; {each.hint}" for each in found] == reported
 

@@ -74,7 +74,7 @@ class Stream:
 
     def _read(self) -> None:
         try:
-            with self._api.open(f"{self._number}: the lease says", STREAM_TOKENS, stream=True) as answer:
+            with self._api.open(f"{self._number}: the contract says", STREAM_TOKENS, stream=True) as answer:
                 for line in answer:
                     self.pieces += line.startswith(b"data: {")
                     self.is_whole = self.is_whole or line.startswith(b"data: [DONE]")

@@ -227,7 +227,7 @@ class Hosts(Frozen):
         number = names.index(name)
         if not is_plain_ip(self.hosts[number].peer_address):
             key = "address" if self.hosts[number].private_address is None else "private_address"
-            what = "is no IP address, and the firewalls of the other hosts let in the gateway by its address"
+            what = "is not an IP address, and the firewalls of the other hosts let in the gateway by its address"
             hint = "write the IP address that they see as private_address"
             refuse([Problem(f"hosts[{number}].{key}", what, hint)])
         addresses = [host.peer_address for host in self.hosts]

@@ -1,4 +1,4 @@
-"""The certificates between a gateway's host and the hosts behind it: by the checkout's CA, whoever signs the gateway's.
+"""The certificates of the hosts behind a gateway's, signed by the checkout's CA, whichever CA signs the gateway's own.
 
 Made and kept on the controlling machine, one for each host. Sends nothing.
 """

@@ -43,7 +43,6 @@ RULES = (
     _rule(r"(?<!dhcp\s)leases?", "candidate (type, zone, market) or placement (where a stack was put)"),
     _rule("settling", "choosing a candidate"),
     _rule("head start", "prefetch"),
-    _rule("doors?", "SSH target, port or endpoint"),
     _rule("parcels?", "payload"),
     _rule("upkeep", "maintenance, or spot and access"),
     _rule("rented|renting", "created; or name the cloud's machine"),

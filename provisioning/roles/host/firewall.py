@@ -137,7 +137,7 @@ def without_trial(resources: Sequence[Resource]) -> list[Resource]:
 
 
 def _own_ports(gateway: GatewaySpec, gateway_host: HostRecord | None) -> tuple[int, ...]:
-    """Return the ports on which programs of ours listen. A host that got a gateway in front of it still has its own."""
+    """Return the ports on which our programs listen. A host that got a gateway in front of it still has its own."""
     return (gateway.port,) if gateway_host is None else (gateway.port, *DOOR_PORTS)
 
 

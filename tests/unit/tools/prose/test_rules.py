@@ -27,7 +27,6 @@ CASES = [
      "Read the release, and the DHCP lease."),
     ("while settling", "settling", "choosing a candidate", "while it settles"),
     ("a head start", "head start", "prefetch", "headstart"),
-    ("the door of SSH", "door", "SSH target, port or endpoint", "indoors"),
     ("a parcel", "parcel", "payload", "parcelled"),
     ("the upkeep of hosts", "upkeep", "maintenance, or spot and access", "keep up"),
     ("a rented host", "rented", "created; or name the cloud's machine", "the current host"),

@@ -5,6 +5,9 @@
 -- request waits in HAProxy's queue of the pool, and whichever host is free first takes it. Only if not all hosts have
 -- the adapter, it waits for one that has.
 --
+-- A host that has just come back has a smaller share of its weight: for that share it counts as full, and requests go
+-- elsewhere while another host has a free place.
+--
 -- A call of `choose` takes far less than the 10,000 instructions after which HAProxy may run another request, and
 -- HAProxy gives the place away in the same pass: no two requests see the same free place.
 
@@ -13,6 +16,7 @@ local policy = require("policy")
 local M = {}
 
 local UNSURE_S = 0.1
+local FULL_WEIGHT = 100
 
 local function seconds()
   local now = core.now()
@@ -51,6 +55,11 @@ end
 
 local function is_true(value)
   return value == true or value == 1
+end
+
+-- Returns how many places of its present share a host has free.
+local function free_of_share(each)
+  return math.ceil(each.server.places * each.share) - each.running - each.behind
 end
 
 -- Returns whether a host takes requests: it is up, and nobody drains it.
@@ -116,7 +125,8 @@ function M.choose(txn)
   local home, least
   for _, each in ipairs(able) do
     each.free = each.server.places - each.running - each.behind
-    each.load = (each.running + each.behind) / each.server.places
+    each.share = txn.f:srv_weight(path(pool, each.server)) / FULL_WEIGHT
+    each.load = (each.running + each.behind) / (each.server.places * each.share)
     if not home or each.weight > home.weight then
       home = each
     end
@@ -124,7 +134,7 @@ function M.choose(txn)
       least = each
     end
   end
-  if home and home.free > hidden then
+  if home and math.min(home.free, free_of_share(home)) > hidden then
     txn:set_var("txn.server", home.server.name)
   elseif least and (least.free > hidden or not everyone) then
     txn:set_var("txn.server", least.server.name)

@@ -126,6 +126,28 @@ def test_host_that_is_free_first_takes_the_next_request(
         assert [reply.result().status for reply in replies] == [200] * 9
 
 
+def test_host_that_came_back_gets_its_share_while_others_have_places(
+    tmp_path: Path, engines: dict[str, EngineDouble], people: ThreadPoolExecutor
+) -> None:
+    with before(tmp_path, engines, places=4) as gateway:
+        back = home(gateway, "one")
+        gateway.admin(f"set weight main/{back} 25%")
+        already = {host: computed(each) for host, each in engines.items()}
+        for each in engines.values():
+            each.steps = threading.Semaphore(0)
+        replies: list[Future[Reply]] = []
+        for number in range(1, 13):
+            replies.append(people.submit(ask, gateway, "one", stream=True))
+            wait_for(lambda number=number: sum(each.running for each in engines.values()) == number, "it runs")  # type: ignore[misc]
+            if number == 9:
+                assert computed(engines[back]) - already[back] <= 2
+        assert [each.running for each in engines.values()] == [4, 4, 4]
+        for each in engines.values():
+            assert each.steps
+            each.steps.release(100)
+        assert [reply.result().status for reply in replies] == [200] * 12
+
+
 def test_host_without_an_adapter_is_not_asked_for_it(
     tmp_path: Path, engines: dict[str, EngineDouble], people: ThreadPoolExecutor
 ) -> None:

@@ -10,6 +10,8 @@ LITTLE = 0.1
 """A disk or memory with a smaller share free is marked."""
 CLOCK_WRONG_S = 30
 """A larger difference is marked: logs of two hosts cannot be compared. Certificates and apt tolerate more."""
+TROUBLE = ("keeps requests away", "drains", "no token", "cannot ask", "takes the machine back")
+"""What our services say (services/*/) that needs attention."""
 ENGINE_NAME = {"vllm": "vLLM", "ollama": "Ollama"}
 STATES = {
     "UP": "takes requests",
@@ -43,7 +45,9 @@ def _units(status: HostStatus) -> Iterator[str]:
     for unit in status.units:
         since = f" since {unit.since}" if unit.since else ""
         state, comma, often = unit.words.partition(CAME_BACK)  # `since` belongs to the state
-        yield _line(unit.name.removesuffix(".service"), f"{state}{since}{comma}{often}", bad=not unit.active)
+        says = f"; {unit.says}" if unit.active and unit.says else ""
+        bad = not unit.active or any(mark in says for mark in TROUBLE)
+        yield _line(unit.name.removesuffix(".service"), f"{state}{since}{comma}{often}{says}", bad=bad)
     for name, words in status.lost:
         yield _line(name, f"{words}; `make provision` loads it again", bad=True)
     for words in status.closed_by:

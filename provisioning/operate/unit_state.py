@@ -32,6 +32,8 @@ class UnitState:
     """Whether systemd no longer restarts it."""
     invocation: str = ""
     """systemd's id of the present start."""
+    says: str = ""
+    """The line that one of our services reports about itself, e.g. why it keeps requests away."""
 
     @property
     def passing(self) -> str:
@@ -66,4 +68,5 @@ def read_unit(seen: Mapping[str, str]) -> UnitState:
         restarts=restarts,
         gave_up=gave_up,
         invocation=seen.get("InvocationID", ""),
+        says=seen.get("StatusText", "") if seen["Id"].startswith("llm-") else "",
     )

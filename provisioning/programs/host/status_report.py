@@ -37,7 +37,7 @@ PROGRAM_S = 20
 """nvidia-smi may hang forever if a GPU fell off the bus."""
 PROPERTIES = (
     "Id", "LoadState", "ActiveState", "SubState", "Result", "ExecMainStatus", "NRestarts", "InvocationID",
-    "StateChangeTimestamp",
+    "StateChangeTimestamp", "StatusText",
 )  # fmt: skip
 STOP_STEP = re.compile(r" systemd\[1\]: (Stopping|Stopped|Started|Starting) (?:vllm|ollama|vLLM|Ollama)\b")
 """systemd names a unit by its file, or by its description before version 250."""

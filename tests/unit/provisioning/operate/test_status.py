@@ -496,3 +496,29 @@ def test_the_next_step_fits_the_cause(
     monkeypatch.setattr(module, "by_the_hours", lambda _stack, _now: "")
     assert module.status(Target(stack="test"), names=[], at_once=1, as_json=False) == 1
     assert capsys.readouterr().err.splitlines()[-1] == f"next: {steps}"
+
+
+SAYS = {
+    "lets requests in": False,
+    "lets requests in; 40 % of the usual": False,
+    "no notice": False,
+    "lets requests in; no token from contract@3: HTTP 404": True,
+    "keeps requests away: VLLM::EngineCor is stopped by a signal or a debugger": True,
+    "drains: aws takes the machine back at 08:02:00 UTC: terminate": True,
+    "cannot ask the cloud: the metadata service refuses a token: 403": True,
+}
+
+
+@pytest.mark.parametrize(("says", "marked"), SAYS.items(), ids=SAYS)
+def test_what_our_services_say_is_shown_and_marked_if_it_needs_attention(says: str, marked: bool) -> None:
+    services = [unit("vllm.service"), {**unit("llm-engine-watch.service"), "StatusText": says}]
+    status = read_report(report(units=services), stack(), host(), now=NOW)
+    line = next(line for line in screen(status).splitlines() if "llm-engine-watch" in line)
+    assert line.endswith(f"active (running); {says}")
+    assert line.startswith("!") is marked
+
+
+def test_words_of_other_programs_are_not_shown() -> None:
+    """HAProxy says `Ready.`."""
+    status = read_report(report(units=[{**unit("haproxy.service"), "StatusText": "Ready."}]), stack(), host(), now=NOW)
+    assert "Ready." not in screen(status)

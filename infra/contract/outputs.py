@@ -120,6 +120,12 @@ class HostRecord(Frozen):
     )
     pool: PoolName = Field(default="main", description="The pool of this host's engine: hosts with the same model.")
     cloud: CloudName = "existing"
+    market: Literal["on_demand", "spot"] = Field(
+        default="on_demand", description="spot: its cloud may take the machine back at short notice."
+    )
+    drain_on_rebalance: StrictBool = Field(
+        default=False, description="Drain a spot machine as soon as AWS recommends to leave it."
+    )
     virtualization: Literal["container", "vm", "metal"] = Field(
         default="vm", description="A container shares its kernel: no swap, clock or kernel setting of its own."
     )

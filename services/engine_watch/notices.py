@@ -5,6 +5,7 @@
 
 import json
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 
 DRAIN = "drain"
@@ -41,4 +42,5 @@ def _of(text: str) -> Notice:
         source, kind, deadline = str(seen["source"]), str(seen["kind"]), float(seen.get("deadline") or 0)
     except (ValueError, KeyError, TypeError, AttributeError):
         return Notice("a notice that cannot be read", "unknown")
-    return Notice(f"{source} takes the machine back: {kind}", source, deadline)
+    end = f" at {datetime.fromtimestamp(deadline, tz=timezone.utc):%H:%M:%S UTC}" if deadline else ""
+    return Notice(f"{source} takes the machine back{end}: {kind}", source, deadline)

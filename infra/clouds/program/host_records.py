@@ -64,6 +64,8 @@ def _common(config: DeploymentConfig, machine: Machine, identity_file: str, ends
         "client_cidrs": [] if network.clients_from_anywhere else list(network.client_cidrs),
         "ends_at": ends_at,
     }
+    if config.machine.market == "spot":
+        host |= {"market": "spot", "drain_on_rebalance": config.machine.drain_on_rebalance}
     if machine.gpu is not None:
         host["gpu"] = {"model": machine.gpu.name, "count": machine.gpu_count, "vram_gib": machine.vram_gib_per_gpu}
     return host

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, StrictBool
 
 from core.reading.frozen import Frozen
 
@@ -44,6 +44,11 @@ class MachineSpec(Frozen):
         gt=0,
         le=1000,
         description="Highest price per machine on the spot market. Default: the on-demand price.",
+    )
+    drain_on_rebalance: StrictBool = Field(
+        default=False,
+        description="Send no new requests to a spot machine as soon as AWS recommends to leave it, which may be hours "
+        "before its end, or in vain. false: the recommendation is only shown.",
     )
     image: str | None = Field(
         default=None,

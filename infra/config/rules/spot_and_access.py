@@ -23,6 +23,8 @@ def market(config: DeploymentConfig) -> Iterator[Problem]:
     machine = config.machine
     if machine.spot_max_usd_per_hour is not None and machine.market != "spot":
         yield Problem("machine.spot_max_usd_per_hour", "is for market spot", "leave it out, or write market: spot")
+    if machine.drain_on_rebalance and machine.market != "spot":
+        yield Problem("machine.drain_on_rebalance", "is for market spot", "leave it out, or write market: spot")
     if machine.market == "spot" and config.lifetime.weekly is not None:
         yield Problem(
             "lifetime.weekly",

@@ -43,6 +43,17 @@ RESTART_UNIT = "llm-engine-restart.service"
 RESTART_PATH_UNIT = "llm-engine-restart.path"
 """Starts that unit."""
 
+SPOT_UNIT = "llm-spot-notice.service"
+"""On a spot machine with an engine: asks the cloud whether it takes the machine back."""
+
+SPOT_USER = "llm-notice"
+
+SPOT_STOP_UNIT = "llm-spot-stop.service"
+"""Stops the engine before a spot machine ends."""
+
+SPOT_STOP_PATH_UNIT = "llm-spot-stop.path"
+"""Starts that unit."""
+
 TUNNEL_UNIT = "llm-tunnel.service"
 """On the engine's host, if another host has the gateway."""
 
@@ -66,9 +77,19 @@ RELEASE_NOTES = "/var/lib/llm-deploy/releases"
 
 def units_with_status(engine: str) -> list[str]:
     """Return the units that `status` shows, in its order. It leaves out those that a host does not have."""
-    return [ENGINE_UNIT[engine], WATCH_UNIT, RESTART_PATH_UNIT, TUNNEL_UNIT, GUARD_UNIT, GATEWAY_UNIT, FIREWALL_UNIT]
+    return [
+        ENGINE_UNIT[engine],
+        WATCH_UNIT,
+        RESTART_PATH_UNIT,
+        SPOT_UNIT,
+        SPOT_STOP_PATH_UNIT,
+        TUNNEL_UNIT,
+        GUARD_UNIT,
+        GATEWAY_UNIT,
+        FIREWALL_UNIT,
+    ]
 
 
 def units_with_logs(engine: str) -> dict[str, str]:
     """Return the units whose journal `logs` prints, by the word of its option `--unit`."""
-    return {"engine": ENGINE_UNIT[engine], "watch": WATCH_UNIT, "gateway": GATEWAY_UNIT}
+    return {"engine": ENGINE_UNIT[engine], "watch": WATCH_UNIT, "spot": SPOT_UNIT, "gateway": GATEWAY_UNIT}

@@ -21,8 +21,8 @@ from provisioning.roles.host.layout import (
     RESTART_UNIT,
     WATCH_UNIT,
 )
+from provisioning.roles.services.on_request import on_request
 from provisioning.roles.services.service import Service, service_files, unit_file
-from provisioning.templates.render import render
 
 PACKAGE = "engine_watch"
 SETTINGS = f"{CONFIG_DIR}/engine-watch.json"
@@ -63,7 +63,14 @@ def engine_watch(host: HostRecord, outputs: StackOutputs) -> list[Resource]:
         watched_adapters(serving),
         settings,
         unit,
-        *_restarting(engine_unit),
+        *on_request(
+            RESTART_PATH_UNIT,
+            RESTART_UNIT,
+            "End an engine that hangs; systemd starts it again, within the start limit of its unit",
+            REQUEST,
+            # A process that hangs answers no other signal.
+            [("/bin/systemctl", "kill", "--signal=SIGKILL", engine_unit)],
+        ),
         Unit(name=WATCH_UNIT, restart_on=needed, after=needed),
     ]
 
@@ -90,17 +97,3 @@ def _settings(host: HostRecord, outputs: StackOutputs) -> str:
 def _listens_outside(host: HostRecord, outputs: StackOutputs) -> bool:
     """Return whether the gateway that asks is on another host; the firewall lets only that one in."""
     return Topology(outputs).has(host, HostRole.DOOR)
-
-
-def _restarting(engine_unit: str) -> list[Resource]:
-    """Return the units that end an engine for the watcher."""
-    words = {"request": REQUEST, "folder": REQUEST.rpartition("/")[0], "engine_unit": engine_unit}
-    files = [
-        File(path=f"/etc/systemd/system/{name}", content=render(template, **words))
-        for name, template in (
-            (RESTART_UNIT, "engine-restart.service.j2"),
-            (RESTART_PATH_UNIT, "engine-restart.path.j2"),
-        )
-    ]
-    after = tuple(each.id for each in files)
-    return [*files, Unit(name=RESTART_PATH_UNIT, restart_on=after, after=after)]

@@ -193,7 +193,7 @@ def test_an_engine_that_started_meanwhile_is_asked_again(scene: Scene) -> None:
 NOTICES = {
     "spot": (
         '{"kind": "instance-action", "source": "aws", "at": 1, "deadline": 1800000000}',
-        "drain # aws takes the machine back: instance-action",
+        "drain # aws takes the machine back at 08:00:00 UTC: instance-action",
         "1800000000.0",
     ),
     "without an end": ('{"kind": "rebalance", "source": "aws"}', "drain # aws takes the machine back: rebalance", "0"),

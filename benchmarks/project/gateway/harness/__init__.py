@@ -1,1 +1,0 @@
-"""What the rows share: the stand-in for an engine, the load generator, other gateways, and figures."""

@@ -1,0 +1,124 @@
+"""The loop: ask the cloud once a second, write the notice, and ask for the engine's stop before the machine ends."""
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+
+from services.spot_notice.amazon import Amazon
+from services.spot_notice.finding import Finding, Seen, draining
+from services.spot_notice.google import Google
+from services.spot_notice.settings import Settings
+from services.systemd import notify
+
+LOOK_EVERY_S = 0.5
+STOP_BEFORE_S = 10.0
+"""The engine stops this long before the machine ends; until then running requests go on."""
+CANCELLED_LOOKS = 6
+"""A notice that is gone in so many looks in a row was taken back."""
+NOTICE = "notice.json"
+ADVICE = "recommendation.json"
+STOP = "stop"
+
+
+class Watch:
+    """What one host knows of its end. `step` is one look; tests give it another cloud and clock."""
+
+    def __init__(self, settings: Settings, look: Callable[[], Seen], clock: Callable[[], float] = time.time) -> None:
+        self._settings = settings
+        self._look = look
+        self._clock = clock
+        self._folder = Path(settings.notice_dir)
+        self._notice: Finding | None = None
+        self._gone = 0
+        self._problem = ""
+        self._stop_asked = False
+        self.state = "no notice"
+        """For people, in one line."""
+
+    def step(self) -> None:
+        """Ask the cloud once, and do what follows."""
+        seen, now = self._look(), self._clock()
+        on_advice = self._settings.drain_on_rebalance
+        self._keep_notice(seen, draining(seen.findings, now, on_advice=on_advice))
+        notice = self._notice
+        shown = [each for each in seen.findings if notice is None]
+        self._write(ADVICE, shown[0] if shown else None)
+        if notice and notice.deadline and now >= notice.deadline - STOP_BEFORE_S and not self._stop_asked:
+            self._stop_asked = True
+            (self._folder / STOP).touch()
+            say("asks for the engine's stop")
+        if seen.problem != self._problem:
+            say(seen.problem or "the metadata service answers again")
+            self._problem = seen.problem
+        self.state = words(notice, shown, seen.problem)
+
+    def _keep_notice(self, seen: Seen, found: Finding | None) -> None:
+        """Write a new notice; remove one that the cloud took back. A service that is silent takes nothing back."""
+        if found is not None:
+            self._gone = 0
+            if found != self._notice:
+                self._notice = found
+                self._write(NOTICE, found)
+                say(words(found, [], ""))
+        elif self._notice is None:
+            self._write(NOTICE, None)  # of an earlier process
+        elif not seen.problem:
+            self._gone += 1
+            if self._gone >= CANCELLED_LOOKS and not self._stop_asked:
+                self._notice = None
+                self._write(NOTICE, None)
+                say("the notice was taken back")
+
+    def _write(self, name: str, finding: Finding | None) -> None:
+        path = self._folder / name
+        if finding is None:
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()
+            return
+        text = json.dumps(finding.as_json()) + "\n"
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            staged = path.with_suffix(".new")
+            staged.write_text(text, encoding="utf-8")
+            os.replace(staged, path)  # noqa: PTH105
+
+
+def words(notice: Finding | None, advice: list[Finding], problem: str) -> str:
+    """Return the state in one line."""
+    if notice is not None:
+        end = f" at {_clock_time(notice.deadline)}" if notice.deadline else ""
+        return f"{notice.source} takes the machine back{end}: {notice.kind}"
+    if advice:
+        return f"{advice[0].source} says {advice[0].kind}; the host goes on serving"
+    return f"cannot ask the cloud: {problem}" if problem else "no notice"
+
+
+def _clock_time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, tz=timezone.utc).strftime("%H:%M:%S UTC")
+
+
+def say(text: str) -> None:
+    """Write one line into the journal."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def main(settings_file: str) -> int:
+    """Watch for ever."""
+    settings = Settings.read(settings_file)
+    look: Callable[[], Seen]
+    if settings.cloud == "aws":
+        look = Amazon(settings.metadata, time.time).look
+    else:
+        google = Google(settings.metadata, time.time, gpu=settings.gpu)
+        google.start()
+        look = google.look
+    watch = Watch(settings, look)
+    notify(READY="1")
+    while True:
+        watch.step()
+        notify(WATCHDOG="1", STATUS=watch.state)
+        time.sleep(LOOK_EVERY_S)

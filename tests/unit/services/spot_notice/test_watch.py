@@ -1,0 +1,136 @@
+"""From notices to files: when the host drains, when its engine stops, and when a notice ends again."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from services.spot_notice.finding import Finding, Seen
+from services.spot_notice.settings import Settings
+from services.spot_notice.watch import CANCELLED_LOOKS, Watch
+
+NOW = 1_800_000_000.0
+
+
+@dataclass
+class Scene:
+    """A cloud and its clock."""
+
+    folder: Path
+    seen: Seen = field(default_factory=Seen)
+    now: float = NOW
+    drain_on_rebalance: bool = False
+
+    def watch(self) -> Watch:
+        settings = Settings("aws", drain_on_rebalance=self.drain_on_rebalance, notice_dir=str(self.folder))
+        return Watch(settings, lambda: self.seen, lambda: self.now)
+
+    def says(self, *findings: Finding, problem: str = "") -> None:
+        self.seen = Seen(findings, problem)
+
+    def files(self) -> set[str]:
+        return {each.name for each in self.folder.iterdir()}
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    return Scene(tmp_path)
+
+
+TERMINATE = Finding("terminate", "aws", NOW, NOW + 120)
+REBALANCE = Finding("rebalance", "aws", NOW, advice=True)
+
+
+def test_a_notice_is_written_once_and_the_engine_stops_before_the_end(scene: Scene) -> None:
+    watch = scene.watch()
+    watch.step()
+    assert (scene.files(), watch.state) == (set(), "no notice")
+    scene.says(TERMINATE)
+    watch.step()
+    assert json.loads((scene.folder / "notice.json").read_text()) == {
+        "kind": "terminate",
+        "source": "aws",
+        "at": NOW,
+        "deadline": NOW + 120,
+    }
+    assert watch.state == "aws takes the machine back at 08:02:00 UTC: terminate"
+    scene.now = NOW + 109
+    watch.step()
+    assert scene.files() == {"notice.json"}
+    scene.now = NOW + 110
+    watch.step()
+    assert scene.files() == {"notice.json", "stop"}
+    (scene.folder / "stop").unlink()
+    watch.step()
+    assert scene.files() == {"notice.json"}
+
+
+def test_a_notice_without_an_end_drains_and_stops_nothing(scene: Scene) -> None:
+    watch = scene.watch()
+    scene.says(Finding("unreadable notice", "aws", NOW))
+    scene.now += 10_000
+    watch.step()
+    assert scene.files() == {"notice.json"}
+
+
+def test_a_notice_that_is_taken_back(scene: Scene) -> None:
+    watch = scene.watch()
+    scene.says(TERMINATE)
+    watch.step()
+    scene.says()
+    for _ in range(CANCELLED_LOOKS - 1):
+        watch.step()
+    assert scene.files() == {"notice.json"}
+    watch.step()
+    assert (scene.files(), watch.state) == (set(), "no notice")
+
+
+def test_a_silent_service_takes_no_notice_back(scene: Scene) -> None:
+    watch = scene.watch()
+    scene.says(TERMINATE)
+    watch.step()
+    scene.says(problem="timed out")
+    for _ in range(10 * CANCELLED_LOOKS):
+        watch.step()
+    assert scene.files() == {"notice.json"}
+    scene.now = NOW + 115
+    watch.step()
+    assert "stop" in scene.files()
+
+
+@pytest.mark.parametrize(("drains", "file"), [(False, "recommendation.json"), (True, "notice.json")])
+def test_a_recommendation_drains_if_the_stack_file_says_so(scene: Scene, drains: bool, file: str) -> None:
+    scene.drain_on_rebalance = drains
+    watch = scene.watch()
+    scene.says(REBALANCE)
+    watch.step()
+    assert scene.files() == {file}
+    scene.says(REBALANCE, TERMINATE)
+    watch.step()
+    assert scene.files() == {"notice.json"}
+    assert json.loads((scene.folder / "notice.json").read_text())["kind"] == "terminate"
+
+
+def test_a_notice_an_hour_before_the_end_drains_only_later(scene: Scene) -> None:
+    """GCP says an hour before that maintenance ends a machine with a GPU."""
+    watch = scene.watch()
+    scene.says(Finding("maintenance", "gcp", NOW, NOW + 3600))
+    watch.step()
+    assert scene.files() == {"recommendation.json"}
+    scene.now += 3301
+    watch.step()
+    assert scene.files() == {"notice.json"}
+
+
+def test_what_an_earlier_process_wrote_ends_with_its_reason(scene: Scene) -> None:
+    (scene.folder / "notice.json").write_text("{}")
+    scene.watch().step()
+    assert scene.files() == set()
+
+
+def test_a_service_that_cannot_ask_says_so(scene: Scene) -> None:
+    watch = scene.watch()
+    scene.says(problem="the metadata service refuses a token: 403")
+    watch.step()
+    assert watch.state == "cannot ask the cloud: the metadata service refuses a token: 403"

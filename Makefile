@@ -32,7 +32,7 @@ export LLM_DEPLOY_RUN ?= $(shell date -u +%Y%m%dT%H%M%S.%3NZ)
 
 TARGETS := help setup ask demo deploy deploy-cpu deploy-gpu deploy-gpu-spot preflight preview up plan provision smoke refresh \
 	down orphans leftovers adopt bundle status adapters logs ssh restart reboot upgrade-engine rotate-key \
-	test test-unit fuzz check format bench-start bench-preview bench-up-down bench-converge
+	test test-unit fuzz check format bench-start bench-preview bench-up-down bench-converge bench-gateway
 .PHONY: $(TARGETS)
 
 # Reject what a target does not use (tools/make_variables.py) before anything runs.
@@ -185,6 +185,10 @@ bench-up-down: .venv/.ready ## Time preview, up and down phase by phase, against
 
 bench-converge: .venv/.ready ## Time a provision with nothing to change against pyinfra and Ansible
 	@$(PYTHON) -m benchmarks.project.converge $(ARGS)
+
+bench-gateway: .venv/.ready ## Measure what the gateway adds and how it behaves under load, beside others (ARGS=--quick)
+	@tools/bootstrap.sh tests # HAProxy, and the tests' way to run it
+	@$(PYTHON) -m benchmarks.project.gateway $(ARGS)
 
 .venv/.ready: pyproject.toml uv.lock tools/bootstrap.sh
 	@tools/bootstrap.sh

@@ -54,6 +54,7 @@ USES: Mapping[str, Sequence[str]] = {
     "bench-preview": (),
     "bench-up-down": (),
     "bench-converge": (),
+    "bench-gateway": (),
 }
 """Target and the variables it uses; every target also uses ARGS."""
 

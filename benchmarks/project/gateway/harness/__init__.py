@@ -1,0 +1,1 @@
+"""What the rows share: the stand-in for an engine, the load generator, other gateways, and figures."""

@@ -87,7 +87,12 @@ class Stack:
 
     def has_machines(self) -> bool:
         """Return whether the state has a machine of a cloud."""
-        return any(str(each["type"]).endswith(MACHINE) for each in self._resources())
+        return bool(self.machines())
+
+    def machines(self) -> list[str]:
+        """Return the names of the machines of a cloud in the state."""
+        found = (each for each in self._resources() if str(each["type"]).endswith(MACHINE))
+        return [str(each["urn"]).rsplit("::", 1)[-1] for each in found]
 
     def written_at(self) -> str:
         """Return when the Pulumi engine last wrote the state, in its own format. Empty: unknown."""

@@ -9,6 +9,7 @@ cases the volumes may hold data.
 from typing import TYPE_CHECKING
 
 from core.errors import DeployError
+from infra.clouds.program.naming import is_gateway
 from infra.contract.stack_placement import KnownPlacement, Progress
 
 if TYPE_CHECKING:
@@ -54,9 +55,10 @@ def _is_empty(held: "Stack") -> bool:
 def blank_at(held: "Stack") -> str:
     """Return the time of the state, as the Pulumi engine writes it.
 
-    Empty: the state has a host, may get one, or has no time.
+    Empty: the state has a host with an engine, may get one, or has no time. The gateway's own machine has no volume.
     """
     try:
-        return "" if held.has_machines() or held.has_creations_in_flight() else held.written_at()
+        engines = [name for name in held.machines() if not is_gateway(name)]
+        return "" if engines or held.has_creations_in_flight() else held.written_at()
     except DeployError:
         return ""

@@ -87,7 +87,10 @@ class Engine:
         return {"placement": self.exported.placement.model_dump(mode="json")} if self.exported else {}
 
     def has_machines(self) -> bool:
-        return bool(self.exported and self.exported.zone in self.stock)
+        return bool(self.machines())
+
+    def machines(self) -> list[str]:
+        return ["one-1"] if self.exported and self.exported.zone in self.stock else []
 
     def has_creations_in_flight(self) -> bool:
         return False
@@ -245,7 +248,7 @@ def test_disks_are_still_blank_after_a_failed_first_up(exported: KnownPlacement 
     assert noted.holds_nothing
 
     engine = Engine(stock={"b"}, exported=exported)
-    engine.has_machines = lambda: False  # type: ignore[method-assign]
+    engine.machines = list  # type: ignore[method-assign]
     up(engine)
 
     assert engine.asked == ["unprotect", "a", "unprotect", "b"]
@@ -267,9 +270,10 @@ def failed_first_up() -> Engine:
         pytest.param({"written": "2026-11-22T12:00:00Z"}, False, id="the state was changed elsewhere or by hand"),
         pytest.param({"written": ""}, False, id="the state has no time"),
         pytest.param({"exported": placement("b")}, False, id="a colleague's up succeeded"),
-        pytest.param({"has_machines": lambda: True}, False, id="the state has a host"),
+        pytest.param({"machines": lambda: ["one-1"]}, False, id="the state has a host"),
+        pytest.param({"machines": lambda: ["one-gateway"]}, True, id="the state has a gateway without a volume"),
         pytest.param({"has_creations_in_flight": lambda: True}, False, id="a host may still appear"),
-        pytest.param({"has_machines": Mock(side_effect=DeployError("no state"))}, False, id="the state is unreadable"),
+        pytest.param({"machines": Mock(side_effect=DeployError("no state"))}, False, id="the state is unreadable"),
     ],
 )
 def test_only_a_volume_that_never_had_a_host_counts_as_blank(change: dict[str, Any], blank: bool) -> None:
@@ -302,7 +306,7 @@ def test_the_next_attempt_of_an_up_knows_that_the_volume_is_blank() -> None:
     [
         pytest.param(Engine(stock=set()), {}, id="the state had resources before"),
         pytest.param(
-            Engine(stock=set(), known=set()), {"has_machines": lambda: True}, id="one of two hosts was created"
+            Engine(stock=set(), known=set()), {"machines": lambda: ["one-1"]}, id="one of two hosts was created"
         ),
     ],
 )

@@ -1,5 +1,6 @@
 """Creating the machines of a stack, and changing them to what its file says: the steps of `make up`."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from infra.clouds.registry import rented_cloud
 from infra.clouds.resources.denied_calls import DeniedError
 from infra.clouds.resources.kinds import REMOVE_DEADLINE_S
 from infra.config import DeploymentConfig
-from infra.contract.stack_placement import KnownPlacement, forget_placement
+from infra.contract.stack_placement import KnownPlacement, Placement, forget_placement
 from infra.lifecycle.attempts import Attempts
 from infra.lifecycle.orphans.recovery import recover
 from infra.lifecycle.placement.in_order import advice, places_to_try
@@ -100,12 +101,19 @@ def _await_ends(cloud: Cloud, previous: KnownPlacement | None) -> None:
 
 
 def _announce(config: DeploymentConfig, cloud: Cloud, previous: KnownPlacement | None, first: Candidate) -> None:
-    """Print which hosts of a complete stack `up` replaces, and the price."""
+    """Print which hosts of a complete stack `up` replaces, whether its gateway moves, and the price."""
     if previous is not None and previous.is_complete:
-        for line in cloud.replaced(config, previous, first.placement):
+        for line in (*cloud.replaced(config, previous, first.placement), *_moved_gateway(previous, first.placement)):
             say(f"  ! {line}")
     for line in known_price(config, first.usd_per_hour):
         say(f"  {line}")
+
+
+def _moved_gateway(previous: Placement, first: Placement) -> Iterator[str]:
+    """Yield a line if clients of a running stack need another address."""
+    if (previous.gateway is None) != (first.gateway is None):
+        to = "the machines with engines" if first.gateway is None else "its own machine"
+        yield f"the gateway moves to {to}: clients need another address, and get no answer until `make provision` ends"
 
 
 def _try_places(  # noqa: PLR0917  # six different values

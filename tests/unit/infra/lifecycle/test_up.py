@@ -21,6 +21,7 @@ from infra.config import DeploymentConfig, load_stack
 from infra.config.models.lifetime import WeeklySchedule
 from infra.contract.stack_placement import (
     PLACEMENT_VARIABLE,
+    GatewayPlacement,
     KnownPlacement,
     Placement,
     Progress,
@@ -653,6 +654,29 @@ def test_replacements_are_reported_before_the_engine_starts(capsys: pytest.Captu
 
     printed = capsys.readouterr().err
     assert printed.index("! host in a is replaced") < printed.index("make the machines")
+
+
+@pytest.mark.usefixtures("checked")
+@pytest.mark.parametrize(
+    ("has_one", "line"),
+    [
+        pytest.param(False, None, id="none before and after"),
+        pytest.param(
+            True, "the gateway moves to the machines with engines: clients need another address", id="removed"
+        ),
+    ],
+)
+def test_clients_that_need_another_address_are_reported(
+    capsys: pytest.CaptureFixture[str], has_one: bool, line: str | None
+) -> None:
+    own = GatewayPlacement(machine_type="t3.medium", image="ami-1") if has_one else None
+    before = placement("a").model_copy(update={"gateway": own})
+
+    up(Engine(stock={"a"}, exported=before))
+
+    printed = capsys.readouterr().err
+    assert ("the gateway moves" in printed) is (line is not None)
+    assert line is None or printed.index(line) < printed.index("make the machines")
 
 
 @pytest.mark.usefixtures("checked")

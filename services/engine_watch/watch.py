@@ -10,7 +10,7 @@ from pathlib import Path
 from services.engine_watch import notices
 from services.engine_watch.admission import Admission
 from services.engine_watch.engine import Answer, Engine
-from services.engine_watch.gpu import gpu_busy
+from services.engine_watch.gpu import Gpus
 from services.engine_watch.judge import Look, Memory, Verdict, judge
 from services.engine_watch.processes import Process, UnitProcesses
 from services.engine_watch.report import Report, agent_line, metrics, share_after, status_line
@@ -47,7 +47,7 @@ class Watch:
         *,
         clock: Callable[[], float] = time.monotonic,
         start: Callable[[Callable[[], None]], None] = lambda work: threading.Thread(target=work, daemon=True).start(),
-        gpu: Callable[[], bool | None] = gpu_busy,
+        gpu: Callable[[], bool | None] | None = None,
     ) -> None:
         self.report = Report(looked_at=time.time(), works=False, reason="the watcher has just started")
         self._settings = settings
@@ -55,7 +55,7 @@ class Watch:
         self._processes = processes
         self._clock = clock
         self._start = start
-        self._gpu = gpu
+        self._gpu = gpu or Gpus().busy
         self._runtime = Path(settings.runtime_dir)
         self._memory = Memory()
         self._run: Run | None = None

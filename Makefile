@@ -31,7 +31,7 @@ WORKERS ?= --numprocesses=$(shell expr $$(nproc) + $(if $(filter test,$@),2,0)) 
 export LLM_DEPLOY_RUN ?= $(shell date -u +%Y%m%dT%H%M%S.%3NZ)
 
 TARGETS := help setup ask demo deploy deploy-cpu deploy-gpu deploy-gpu-spot preflight preview up plan provision smoke refresh \
-	down orphans leftovers adopt bundle status adapters logs ssh restart reboot upgrade-engine rotate-key \
+	down orphans leftovers adopt bundle status spend adapters logs ssh restart reboot upgrade-engine rotate-key \
 	test test-unit fuzz check format bench-start bench-preview bench-up-down bench-converge bench-gateway
 .PHONY: $(TARGETS)
 
@@ -121,6 +121,9 @@ bundle: .venv/.ready ## Make an archive that provisions the hosts of STACK witho
 ##@ Everyday
 status: .venv/.ready ## Show one screen per host: engine, models, certificate, disk, memory
 	@$(FAB) status $(HOSTS) $(ARGS)
+
+spend: .venv/.ready ## Show what providers cost, by day, provider and client (ARGS=--json)
+	@$(FAB) spend $(HOSTS) $(ARGS)
 
 adapters: .venv/.ready ## Manage adapter versions: DO=list|plan|apply|prune, DO=entry ARGS=FOLDER, DO=promote ARGS=contract@4, DO=rollback ARGS=contract
 	@$(FAB) adapters:$(DO) $(HOSTS) $(ARGS)

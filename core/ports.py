@@ -14,3 +14,9 @@ AGENT_PORT = 8406
 
 WATCH_METRICS_PORT = 8410
 """Where the watcher of an engine shows its state to a Prometheus on its host."""
+
+OVERFLOW_PORT = 8411
+"""Where the service that sends requests to providers listens to the gateway on its host."""
+
+OVERFLOW_METRICS_PORT = 8412
+"""Where that service shows its state to a Prometheus on its host."""

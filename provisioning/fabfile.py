@@ -119,6 +119,18 @@ def smoke(_: Any, *, stack: str = "", inventory: str = "", wait_s: str = "", jso
     return smoke(target, wait_s=patience_s, as_json=json)
 
 
+@fab_task(HOSTS | PARALLEL | AS_JSON)
+def spend(
+    _: Any, *, stack: str = "", inventory: str = "", host: Names = (), parallel: str = AT_ONCE, json: bool = False
+) -> int:
+    """What providers cost, by day, provider and client, reservations included."""
+    target, at_once = Target(stack, inventory), number("parallel", parallel)
+    say(f"→ spend of {target.name}")
+    from provisioning.operate.spend import spend
+
+    return spend(target, names=host, at_once=at_once, as_json=json)
+
+
 @fab_task(HOSTS | LOGS)
 def logs(
     _: Any,

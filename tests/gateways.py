@@ -11,7 +11,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -255,10 +255,16 @@ def gateway_spec(**spec: Any) -> GatewaySpec:
 
 @contextmanager
 def gateway_before(
-    folder: Path, pools: Sequence[Pool], gateway: GatewaySpec, *, address: str = ADDRESS, door_ca: Path | None = None
+    folder: Path,
+    pools: Sequence[Pool],
+    gateway: GatewaySpec,
+    *,
+    address: str = ADDRESS,
+    door_ca: Path | None = None,
+    overflow_port: int = 1,
 ) -> Iterator[RunningGateway]:
     """Run HAProxy in front of `pools`. `door_ca`: the CA of pools on other hosts."""
-    places = places_in(folder, address, door_ca)
+    places = replace(places_in(folder, address, door_ca), overflow_address=f"{ADDRESS}:{overflow_port}")
     pem = server_certificate(folder / "kept.pem", folder / "ca", (ADDRESS,), 2, datetime.now(UTC))
     credentials = sample_credentials(pem)
     Path(places.certificate).write_text(pem)

@@ -36,6 +36,7 @@ USES: Mapping[str, Sequence[str]] = {
     "adopt": ("INVENTORY", "HOST"),
     "bundle": _ON_SOME_HOSTS,
     "status": _ON_SOME_HOSTS,
+    "spend": _ON_SOME_HOSTS,
     "adapters": (*_ON_HOSTS, "DO"),
     "logs": _ON_SOME_HOSTS,
     "ssh": _ON_SOME_HOSTS,

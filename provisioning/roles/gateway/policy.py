@@ -3,18 +3,22 @@
 Does not decide: lua/decide.lua does, for each request.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from provisioning.converge.resources import Directory, File
 from provisioning.roles.gateway.answers import RETRY_AFTER_S
 from provisioning.roles.gateway.pools import Pool
+from serving.spec.gateway_overflow import OverflowSpec
 from serving.spec.models import GatewaySpec
 
 POLICY = "policy.lua"
 
-SCRIPTS = ("answers.lua", "decide.lua", "places.lua", "strict_json.lua")
+OVERFLOW_PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
+"""Paths of requests that providers can answer."""
+
+SCRIPTS = ("answers.lua", "decide.lua", "leave.lua", "places.lua", "strict_json.lua")
 
 
 def lua_files(folder: str, pools: Sequence[Pool], gateway: GatewaySpec) -> tuple[Directory | File, ...]:
@@ -39,11 +43,25 @@ def policy_text(pools: Sequence[Pool], gateway: GatewaySpec) -> str:
         "pools": [_pool(pool) for pool in pools],
         "models": models,
         "names": list(dict.fromkeys(name for pool in pools for name in _served(pool))),
+        "data": {client.name: client.data for client in gateway.clients},
+        "overflow": None if gateway.overflow is None else _overflow(gateway.overflow, gateway, models),
         "max_queue": gateway.max_queue,
         "queue_timeout_s": gateway.queue_timeout_s,
         "retry_after_s": RETRY_AFTER_S,
     }
     return f"-- Written by llm-deploy (gateway role); edits are lost.\nreturn {lua(policy)}\n"
+
+
+def _overflow(overflow: OverflowSpec, gateway: GatewaySpec, spellings: Iterable[str]) -> dict[str, Any]:
+    """Return what may go to providers: which names, clients, classes of data and paths."""
+    aliases = {_bare(model.alias) for provider in overflow.providers for model in provider.models}
+    return {
+        "models": dict.fromkeys((name for name in spellings if _bare(name) in aliases), True),
+        "clients": dict.fromkeys(overflow.allowed(gateway.clients), True),
+        "classes": dict.fromkeys(("public", "internal") if overflow.internal else ("public",), True),
+        "paths": dict.fromkeys(OVERFLOW_PATHS, True),
+        "max_requests": overflow.max_requests,
+    }
 
 
 def _pool(pool: Pool) -> dict[str, Any]:

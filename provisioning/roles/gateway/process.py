@@ -6,6 +6,7 @@ Does not know what it passes where: gateway.py and its template do.
 from dataclasses import dataclass, replace
 from typing import Any
 
+from core.ports import OVERFLOW_PORT
 from provisioning.converge.resources import (
     Command,
     Directory,
@@ -64,6 +65,8 @@ class Places:
     admin_socket: str = HAPROXY_ADMIN_SOCKET
     address: str = "::"
     """Both IPv6 and IPv4."""
+    overflow_address: str = f"127.0.0.1:{OVERFLOW_PORT}"
+    """Of the service that sends requests to providers."""
     metrics_address: str = f"127.0.0.1:{METRICS_PORT}"
     user: str = GATEWAY_USER
     """The user that HAProxy switches to after its start; None: it does not switch."""

@@ -57,6 +57,19 @@ SPOT_STOP_PATH_UNIT = "llm-spot-stop.path"
 TUNNEL_UNIT = "llm-tunnel.service"
 """On the engine's host, if another host has the gateway."""
 
+OVERFLOW_UNIT = "llm-overflow.service"
+OVERFLOW_USER = "llm-overflow"
+"""The service that sends requests to providers. It alone has a way out."""
+
+OVERFLOW_DIRECTORY = "llm-overflow"
+"""Below /var/lib, its user's own."""
+
+OVERFLOW_LEDGER = f"/var/lib/{OVERFLOW_DIRECTORY}/ledger.sqlite3"
+"""What providers cost. No command deletes it."""
+
+WAY_OUT_UNIT = "llm-way-out.service"
+"""Loads the rules about who may open connections to other hosts."""
+
 FIREWALL_UNIT = "llm-firewall.service"
 
 GUARD_UNIT = "llm-engine-guard.service"
@@ -83,8 +96,10 @@ def units_with_status(engine: str) -> list[str]:
         RESTART_PATH_UNIT,
         SPOT_UNIT,
         SPOT_STOP_PATH_UNIT,
+        OVERFLOW_UNIT,
         TUNNEL_UNIT,
         GUARD_UNIT,
+        WAY_OUT_UNIT,
         GATEWAY_UNIT,
         FIREWALL_UNIT,
     ]
@@ -92,4 +107,10 @@ def units_with_status(engine: str) -> list[str]:
 
 def units_with_logs(engine: str) -> dict[str, str]:
     """Return the units whose journal `logs` prints, by the word of its option `--unit`."""
-    return {"engine": ENGINE_UNIT[engine], "watch": WATCH_UNIT, "spot": SPOT_UNIT, "gateway": GATEWAY_UNIT}
+    return {
+        "engine": ENGINE_UNIT[engine],
+        "watch": WATCH_UNIT,
+        "spot": SPOT_UNIT,
+        "overflow": OVERFLOW_UNIT,
+        "gateway": GATEWAY_UNIT,
+    }

@@ -41,6 +41,16 @@ class Service:
     sees_processes: bool = False
     """Whether it reads the processes of other users in /proc."""
     gpu_devices: tuple[str, ...] = ()
+    credentials: tuple[tuple[str, str], ...] = ()
+    """Names and root-only files with secrets: systemd gives it copies in $CREDENTIALS_DIRECTORY."""
+    mounts: tuple[tuple[str, str], ...] = ()
+    """Files of the host, and where it sees them."""
+    before_start: tuple[str, ...] = ()
+    """Command that root runs before each start, without the limits of the unit."""
+    memory_max_mib: int = 256
+    tasks_max: int = 128
+    stop_s: int = 20
+    """How long it may take to stop."""
 
     @property
     def unit_path(self) -> str:

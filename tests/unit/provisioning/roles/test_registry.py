@@ -13,12 +13,12 @@ ENGINE_END = {HostRole.BASE, HostRole.ENGINE, HostRole.TUNNEL_CLIENT}
 GATEWAY_END = {HostRole.BASE, HostRole.GATEWAY, HostRole.TUNNEL_SERVER}
 
 CASES = {
-    "all on one host": (SERVER, ROLES, ["base", "engine", "services", "gateway"]),
+    "all on one host": (SERVER, ROLES, ["base", "engine", "services", "overflow", "gateway"]),
     "the order of the command line does not matter": (SERVER, ("gateway", "base"), ["base", "gateway"]),
     "one role": (SERVER, ("engine",), ["engine"]),
     "nothing chosen": (SERVER, (), []),
     "the engine's end of a tunnel": (ENGINE_END, ROLES, ["base", "engine", "services", "tunnel"]),
-    "the gateway's end of a tunnel": (GATEWAY_END, ROLES, ["base", "tunnel", "gateway"]),
+    "the gateway's end of a tunnel": (GATEWAY_END, ROLES, ["base", "overflow", "tunnel", "gateway"]),
     "the tunnel comes with the gateway": (ENGINE_END, ("gateway",), ["tunnel"]),
     "no tunnel without the gateway": (ENGINE_END, ("base", "engine"), ["base", "engine"]),
     "a role of other hosts": (GATEWAY_END, ("engine",), []),

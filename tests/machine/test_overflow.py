@@ -1,0 +1,154 @@
+"""The overflow service on a real machine with systemd: its environment, keys, names, way out, restart and removal."""
+
+import ssl
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.ports import OVERFLOW_METRICS_PORT, OVERFLOW_PORT
+from infra.contract.outputs import HostRecord, StackOutputs
+from provisioning.access.certificates import CA_CERTIFICATE, server_certificate
+from provisioning.converge.resources import Resource
+from provisioning.operate.spend import look
+from provisioning.roles.host.layout import OVERFLOW_LEDGER, OVERFLOW_UNIT
+from provisioning.roles.inputs import RoleInputs
+from provisioning.roles.registry import REGISTRY
+from tests.doubles.llm_provider import PROVIDER_KEY, ProviderDouble, running_provider
+from tests.machine.converge_host import bring, poll, reached, remote
+from tests.machine.machines import making_machines
+from tests.unit.provisioning.records import SERVING, stack_values
+
+NAME = "api.provider.example"
+ASK = (
+    f"curl -s -m 60 http://127.0.0.1:{OVERFLOW_PORT}/v1/chat/completions -H 'X-LLM-Client: site' "
+    "-H 'X-LLM-Data-Class: public' -H 'Content-Type: application/json' -o /dev/null -w '%{http_code}' "
+    """-d '{"model": "tiny", "max_tokens": 9, "messages": [{"role": "user", "content": "hello"}]}'"""
+)
+
+
+@dataclass(frozen=True)
+class Overflow:
+    """A machine with the service, and a provider on this computer."""
+
+    host: HostRecord
+    outputs: StackOutputs
+    provider: ProviderDouble
+    provider_address: str
+
+    def desired(self, **gateway: Any) -> Sequence[Resource]:
+        """Return the role's resources."""
+        changed = self.outputs.gateway.model_copy(update=gateway)
+        return REGISTRY["overflow"].build(self.host, RoleInputs(self.outputs.model_copy(update={"gateway": changed})))
+
+
+@pytest.fixture(scope="module")
+def overflow(machine_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Overflow]:
+    folder = tmp_path_factory.mktemp("overflow")
+    pem = folder / "provider.pem"
+    pem.write_text(server_certificate(folder / "kept.pem", folder / "ca", (NAME,), 2, datetime.now(UTC)))
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(pem)
+    (folder / "key").write_text(PROVIDER_KEY)
+    (folder / "key").chmod(0o600)
+    model = {"alias": "tiny", "model": "their/tiny", "input_usd": 1, "output_usd": 2}
+    provider = {
+        "name": "far",
+        "kind": "openai",
+        "url": f"https://{NAME}/v1",
+        "key": {"file": str(folder / "key")},
+        "ca": str(folder / "ca" / CA_CERTIFICATE),
+        "models": [model],
+        "day_usd": 1,
+        "month_usd": 2,
+    }
+    gateway = {
+        "clients": [{"name": "site", "data": "public"}],
+        "overflow": {"day_usd": 1, "month_usd": 2, "providers": [provider]},
+    }
+    with making_machines(machine_state) as make:
+        host = make("overflow", memory_mib=768)
+        address = remote(host, "ip route show default | cut -d' ' -f3").strip()
+        remote(host, f"echo '{address} {NAME}' >> /etc/hosts")
+        values = stack_values(host.model_dump(mode="json"), serving=SERVING, gateway=gateway)
+        with running_provider(tls, address, 443) as double:
+            made = Overflow(host, StackOutputs.model_validate(values), double, address)
+            first = bring(host, made.desired())
+            assert first.result.ok, [(failed.id, failed.error, failed.detail) for failed in first.result.failed]
+            yield made
+
+
+def test_sends_requests_and_writes_what_they_cost(overflow: Overflow) -> None:
+    assert remote(overflow.host, ASK) == "200"
+    (row,) = look(overflow.host)
+    ((tokens_in, tokens_out),) = overflow.provider.used
+    assert (row["provider"], row["client"], row["requests"], row["unsettled"]) == ("far", "site", 1, 0)
+    assert row["spent"] == tokens_in * 1000 + tokens_out * 2000
+    metrics = remote(overflow.host, f"curl -s http://127.0.0.1:{OVERFLOW_METRICS_PORT}/metrics")
+    assert 'llm_overflow_requests_total{outcome="served",provider="far"} 1' in metrics
+
+
+def test_a_second_run_changes_nothing(overflow: Overflow) -> None:
+    seen = bring(overflow.host, overflow.desired())
+    assert {id: status for id, status in seen.statuses.items() if status != "ok"} == {}
+
+
+def test_only_the_gateways_user_reaches_it(overflow: Overflow) -> None:
+    seen = {user: reached(overflow.host, OVERFLOW_PORT, "/ready", user) for user in ("root", "haproxy", "nobody")}
+    assert seen == {"root": "200", "haproxy": "200", "nobody": "000"}
+
+
+def test_the_key_is_nowhere_else(overflow: Overflow) -> None:
+    """Neither in the unit, the processes' arguments and environments, the settings, the journal nor the ledger."""
+    places = (
+        f"systemctl show {OVERFLOW_UNIT}",
+        "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ",
+        "cat /etc/llm/overflow.json /etc/systemd/system/llm-overflow* /var/lib/llm-overflow/*",
+        "journalctl -q --no-pager",
+    )
+    for place in places:
+        assert remote(overflow.host, f"({place}) 2>/dev/null | grep -ac {PROVIDER_KEY} || true").strip() == "0"
+    assert remote(overflow.host, "stat -c '%a %U' /etc/llm/overflow/far.key").strip() == "600 root"
+
+
+def test_its_way_out_is_the_provider_alone(overflow: Overflow) -> None:
+    """It has no name server, and no other address than the provider's."""
+    pid = remote(overflow.host, f"systemctl show --value -p MainPID {OVERFLOW_UNIT}").strip()
+    hosts = remote(overflow.host, f"cat /proc/{pid}/root/etc/hosts").splitlines()
+    assert [line for line in hosts if "localhost" not in line] == [f"{overflow.provider_address} {NAME}"]
+    table = remote(overflow.host, "nft list table inet llm_providers")
+    assert overflow.provider_address in table
+
+
+def test_a_flushed_ruleset_comes_back(overflow: Overflow) -> None:
+    remote(overflow.host, "nft flush ruleset; systemctl start llm-nft-watch.service llm-overflow-addresses.service")
+    tables = remote(overflow.host, "nft list tables")
+    assert "llm_way_out" in tables
+    assert "llm_providers" in tables
+    assert remote(overflow.host, ASK) == "200"
+
+
+def test_a_kill_loses_nothing(overflow: Overflow) -> None:
+    before = sum(row["spent"] for row in look(overflow.host))
+    overflow.provider.at = lambda moment: _kill(overflow) if moment == "computed" else None
+    assert remote(overflow.host, f"{ASK} || true") != "200"
+    overflow.provider.at = lambda moment: None  # noqa: ARG005
+    poll(lambda: remote(overflow.host, f"systemctl is-active {OVERFLOW_UNIT} || true").strip() == "active")
+    assert sum(row["spent"] for row in look(overflow.host)) > before
+    assert remote(overflow.host, ASK) == "200"
+
+
+def _kill(overflow: Overflow) -> None:
+    remote(overflow.host, f"systemctl kill --signal=KILL {OVERFLOW_UNIT}")
+
+
+def test_leaves_when_the_stack_file_says_so_and_keeps_the_ledger(overflow: Overflow) -> None:
+    ended = bring(overflow.host, overflow.desired(overflow=None))
+    assert ended.result.ok, [(failed.id, failed.error) for failed in ended.result.failed]
+    assert remote(overflow.host, f"systemctl is-active {OVERFLOW_UNIT} || true").strip() == "inactive"
+    assert remote(overflow.host, "ls /etc/llm/overflow/*.key 2>/dev/null || true").strip() == ""
+    assert "llm_way_out" not in remote(overflow.host, "nft list tables")
+    assert remote(overflow.host, f"test -s {OVERFLOW_LEDGER} && echo there").strip() == "there"

@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 
 from tests.doubles.aws.cloud import ACCOUNT
 from tests.doubles.aws.running import OTHER_ACCOUNT, RunningAws
-from tests.engine.aws_stacks import REGION, everything, instances, stack_text, volumes
+from tests.engine.aws_stacks import REGION, everything, instances, stack_text, volumes, with_gateway
 from tests.engine.checkout import Checkout, Done, wait_until
 
 SPOT = "type: g5.xlarge, market: spot, fallbacks: [g6.xlarge]"
@@ -16,7 +16,8 @@ ZONES = "ap-northeast-2a, ap-northeast-2c, ap-northeast-2d"
 
 
 def test_spot_stack_is_placed_in_the_third_zone_if_two_have_no_stock(cloud_checkout: Checkout, aws: RunningAws) -> None:
-    stack = cloud_checkout.stack("aws-spot", stack_text(SPOT, zones=ZONES))
+    """The gateway's own machine, of which every zone has stock, goes along."""
+    stack = cloud_checkout.stack("aws-spot", with_gateway(stack_text(SPOT, zones=ZONES)))
     out = [{"zone": f"ap-northeast-2{zone}", "market": "spot"} for zone in "ac"]
     aws.control.set(out_of_stock=out)
 
@@ -27,10 +28,13 @@ def test_spot_stack_is_placed_in_the_third_zone_if_two_have_no_stock(cloud_check
     done = cloud_checkout.run("up", stack)
 
     assert done.returncode == 0, done.stderr
-    (machine,) = instances(aws)
-    assert machine["Placement"]["AvailabilityZone"] == "ap-northeast-2d"
+    by_type = {each["InstanceType"]: each for each in instances(aws)}
+    machine, gateway = by_type["g5.xlarge"], by_type["t3.medium"]
+    assert {each["Placement"]["AvailabilityZone"] for each in (machine, gateway)} == {"ap-northeast-2d"}
     assert machine["InstanceLifecycle"] == "spot"
+    assert "InstanceLifecycle" not in gateway
     assert len(volumes(aws)) == 1
+    assert len(aws.client("ec2", REGION).describe_network_interfaces()["NetworkInterfaces"]) == 2
     outcomes = [each["outcome"] for each in cloud_checkout.result(stack, "up.json")["places"]]
     assert outcomes == ["out of stock", "out of stock", "placed"]
     again = cloud_checkout.run("up", stack)
@@ -39,12 +43,12 @@ def test_spot_stack_is_placed_in_the_third_zone_if_two_have_no_stock(cloud_check
     assert by_hand.returncode == 0, "plain Pulumi would move the existing stack: " + by_hand.stdout
 
     disks = volumes(aws).keys()
-    cloud_checkout.stack("aws-spot", stack_text("type: g5.2xlarge, market: spot", zones=ZONES))
+    cloud_checkout.stack("aws-spot", with_gateway(stack_text("type: g5.2xlarge, market: spot", zones=ZONES)))
     larger = cloud_checkout.run("up", stack)
     assert larger.returncode == 0, larger.stderr
-    (changed,) = instances(aws)
-    assert changed["InstanceType"] == "g5.2xlarge"
-    assert changed["InstanceId"] != machine["InstanceId"], "a one-time spot machine cannot be stopped"
+    changed = {each["InstanceType"]: each["InstanceId"] for each in instances(aws)}
+    assert changed["t3.medium"] == gateway["InstanceId"]
+    assert changed["g5.2xlarge"] != machine["InstanceId"], "a one-time spot machine cannot be stopped"
     assert volumes(aws).keys() == disks
 
 

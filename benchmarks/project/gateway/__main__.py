@@ -1,4 +1,4 @@
-"""Measure the gateway: overhead, saturation, queue, affinity, overload, classes, faults, malformed requests.
+"""Measure the gateway: overhead, saturation, queue, affinity, overload, classes, faults, spending, malformed requests.
 
 The engines are stand-ins with set times; the gateway is the real HAProxy with the generator's configuration. Other
 gateways are measured beside it. A missed goal is reported, and the exit status is 0 all the same.
@@ -19,6 +19,7 @@ from benchmarks.project.gateway.rows import (
     overhead,
     overload,
     saturation,
+    spend,
     waiting,
 )
 from core.arguments import Parser
@@ -34,6 +35,7 @@ ROWS: dict[str, ModuleType] = {
     "overload": overload,
     "classes": classes,
     "faults": faults,
+    "spend": spend,
     "malformed": malformed,
 }
 

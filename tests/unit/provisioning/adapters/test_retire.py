@@ -1,5 +1,6 @@
 """A name that is served stays served until somebody retires it: hosts are played by what their program says."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,10 +8,12 @@ import pytest
 
 from core.errors import ConfigError, UsageError
 from provisioning.adapters import commands
+from provisioning.hosts.installed_names import note_names
 from provisioning.hosts.inventory import load
 from provisioning.hosts.target import Target
 from tests.adapter_manifests import listed, write_manifest
 from tests.unit.provisioning.played_hosts import Hosts, record
+from tests.unit.provisioning.records import host_values, stack_values
 
 
 @pytest.mark.parametrize("task", [commands.plan, commands.apply])
@@ -63,3 +66,23 @@ def test_only_a_name_that_is_served_and_not_listed_is_retired(target: Target, na
     with pytest.raises(UsageError) as caught:
         commands.apply(target, [name])
     assert words in str(caught.value)
+
+
+def test_the_gateways_host_forgets_a_retired_name_before_the_engines_do(
+    hosts: Hosts, target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request for a name that is just being removed would reach an engine that no longer has it."""
+    engines = [host_values(name, address=f"203.0.113.{index}") for index, name in enumerate(("one", "two"), start=1)]
+    pool = stack_values(*engines, host_values("gate", address="203.0.113.9"), gateway_host="gate")
+    (tmp_path / "hosts.json").write_text(json.dumps(pool))
+    outputs = load(target)
+    before = (*outputs.serving.served_names, "summary", "summary@1")
+    note_names(outputs, {"one": before, "two": before})
+    hosts.others = {"summary": "summary@1"}
+    seen: list[tuple[int, dict[str, tuple[str, ...]]]] = []
+    monkeypatch.setattr(commands, "tell_gateway", lambda _, names: seen.append((len(hosts.converged), dict(names))))
+
+    commands.apply(target, ["summary"])
+
+    names = ("tiny", "contract", "contract@3", "contract@4")
+    assert seen == [(0, {"one": names, "two": names}), (1, {"one": names, "two": names})]

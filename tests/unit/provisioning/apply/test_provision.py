@@ -19,6 +19,7 @@ from provisioning.converge.resources import Unit
 from provisioning.converge.result import HostResult, Outcome
 from provisioning.hosts.target import Target
 from provisioning.roles import ROLES
+from provisioning.roles.gateway.process import Places
 from provisioning.roles.host.layout import ENGINE_UNIT
 from tests.unit.provisioning.records import SERVING, host_values, stack
 
@@ -299,3 +300,40 @@ def test_key_of_a_removed_client_is_dropped_once_no_host_accepts_it(
     with contextlib.suppress(DeployError):
         task(Target(stack="test"), names=names, roles=["gateway"], at_once=1)
     assert sorted(json.loads(keys_file("test").read_text())) == left
+
+
+def test_the_gateways_host_comes_last_and_asks_a_failed_host_for_nothing(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One host fails: the others and the gateway are provisioned, and clients get the endpoint."""
+    hosts = [host_values(name, address=f"203.0.113.{index}") for index, name in enumerate(("gate", "a", "b"), start=7)]
+    outputs = stack(*hosts, gateway_host="gate")
+    brought: dict[str, Sequence[Any]] = {}
+
+    def bring(host: HostRecord, resources: Any, **_: Any) -> HostResult:
+        brought[host.name] = resources()
+        failed = (FAILED,) if host.name == "b" else ()
+        return HostResult(host=host.name, ok=not failed, failed=failed)
+
+    monkeypatch.setattr(module, "load", lambda _: outputs)
+    monkeypatch.setattr(module, "bring", bring)
+    with pytest.raises(HostError, match="1 of 3 hosts failed: b"):
+        run(roles=ROLES)
+    assert list(brought)[-1] == "gate"
+    (config,) = [each for each in brought["gate"] if each.id == f"file:{Places().config}"]
+    servers = {line.split()[1]: line for line in config.content.splitlines() if line.strip().startswith("server ")}
+    assert not servers["a"].endswith(" disabled")
+    assert servers["b"].endswith(" disabled")
+    state = runs.parent / "state/stacks/test"
+    assert json.loads((state / "endpoint.json").read_text())["url"] == "https://203.0.113.7"
+    assert json.loads((state / "installed.json").read_text()) == {"a": ["tiny"], "b": []}
+
+
+def test_a_pool_without_its_gateway_has_no_new_endpoint(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hosts = [host_values(name, address=f"203.0.113.{index}") for index, name in enumerate(("a", "gate"), start=7)]
+    outputs = stack(*hosts, gateway_host="gate")
+    monkeypatch.setattr(module, "load", lambda _: outputs)
+    monkeypatch.setattr(module, "bring", lambda host, _, **__: HostResult(host=host.name, ok=host.name != "gate"))
+    with pytest.raises(HostError, match="1 of 2 hosts failed: gate"):
+        run(roles=ROLES)
+    assert not (runs.parent / "state/stacks/test/endpoint.json").exists()

@@ -99,3 +99,42 @@ def test_a_host_without_an_engine_does_not_serve_again(
     monkeypatch.setattr(module, "reboot_host", lambda *_: now)
     assert module.reboot(Target(stack="test"), names=(), at_once=1) == 0
     assert words in capsys.readouterr().err
+
+
+POOL = stack(
+    host_values("gate", address="203.0.113.1"),
+    host_values("a", address="203.0.113.2"),
+    host_values("b", address="203.0.113.3"),
+    gateway_host="gate",
+)
+
+
+@pytest.mark.parametrize(
+    ("broken", "done"),
+    [
+        pytest.param("", ["a", "a is back", "b", "b is back", "gate", "gate is back"], id="all come back"),
+        pytest.param("a", ["a"], id="the first does not come back"),
+    ],
+)
+def test_hosts_behind_a_gateway_reboot_one_after_the_other(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, broken: str, done: list[str]
+) -> None:
+    """So the endpoint keeps serving: the next host goes when the gateway sends requests to the last one again."""
+    steps: list[str] = []
+
+    def reboot(_: object, host: HostRecord, __: object) -> HostStatus:
+        steps.append(host.name)
+        if host.name == broken:
+            raise HostError("does not come back", where=host.name)
+        return SERVING
+
+    monkeypatch.setenv("LLM_DEPLOY_RUNS", str(tmp_path))
+    monkeypatch.setattr(module, "load_to_look", lambda _: POOL)
+    monkeypatch.setattr(module, "reboot_host", reboot)
+    monkeypatch.setattr(module, "await_rotation", lambda _, host, __: steps.append(f"{host.name} is back"))
+    if broken:
+        with pytest.raises(HostError, match="3 of 3 hosts failed: a, b, gate"):
+            module.reboot(Target(stack="test"), names=(), at_once=8)
+    else:
+        assert module.reboot(Target(stack="test"), names=(), at_once=8) == 0
+    assert steps == done

@@ -97,7 +97,7 @@ sync() {
   local python=$1 uv=$2 extra arguments=(--frozen --quiet)
   local what="the environment of this checkout (.venv; some 100 MB the first time)"
   case $purpose in
-    tests | checks) arguments+=(--all-extras) ;;
+    tests | checks) arguments+=(--all-extras --group applications) ;;
     *)
       arguments+=(--inexact) # keeps the packages that `tests` installed
       for extra in aws clients gcp; do # updates an installed SDK, too

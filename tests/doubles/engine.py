@@ -207,13 +207,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         tokens = engine.answer_of(model)[: asked.get("max_tokens")]
-        for token in ("".join(tokens),) if "stream_whole" in engine.faults else tokens:
+        pieces = ("".join(tokens),) if "stream_whole" in engine.faults else tokens
+        for number, token in enumerate(pieces, 1):
             if engine.steps is not None:
                 engine.steps.acquire(timeout=PATIENCE_S)
             time.sleep(engine.token_s)
             self._notice_hang_up()
             engine.computed += 1
-            self._event({"choices": [self._choice(token, whole=False)]})
+            self._event({"choices": [self._choice(token, whole=False, last=number == len(pieces))]})
             if "stream_cut" in engine.faults:
                 self.close_connection = True
                 self.connection.shutdown(socket.SHUT_RDWR)
@@ -229,10 +230,11 @@ class _Handler(BaseHTTPRequestHandler):
         if readable and not self.connection.recv(1, socket.MSG_PEEK):
             raise ConnectionResetError
 
-    def _choice(self, text: str, *, whole: bool) -> dict[str, Any]:
+    def _choice(self, text: str, *, whole: bool, last: bool = True) -> dict[str, Any]:
+        choice = {"index": 0, "finish_reason": "stop" if last else None}
         if self.path == "/v1/completions":
-            return {"index": 0, "text": text}
-        return {"index": 0, "message" if whole else "delta": {"role": "assistant", "content": text}}
+            return {**choice, "text": text}
+        return {**choice, "message" if whole else "delta": {"role": "assistant", "content": text}}
 
     def _event(self, value: dict[str, Any]) -> None:
         self._chunk(b"data: " + json.dumps(value).encode() + b"\n\n")

@@ -11,7 +11,7 @@ from serving.smoke.run import smoke
 from serving.timed_client import Client
 from tests.doubles.ollama_registry import running_registry
 from tests.gguf import Matrix, in_half_precision, read_matrices, read_safetensors
-from tests.machine import greedy_answers
+from tests.machine import greedy_answers, sdk_calls
 from tests.machine.converge_host import poll, remote
 from tests.machine.machines import making_machines, one_thread
 from tests.machine.ollama_host import (
@@ -128,6 +128,17 @@ def test_the_whole_machine_passes_the_smoke_test(
     assert status == 0, result
     names = {check["name"] for check in result["checks"]}
     assert {"differs[contract:latest]", "differs[summary:latest]", "answers[contract:3]", "native_api"} <= names
+
+
+@pytest.mark.parametrize("call", sdk_calls.OLLAMA, ids=lambda call: call.__name__)
+def test_a_call_of_an_sdk_gets_its_answer(
+    served: OllamaHost, monkeypatch: pytest.MonkeyPatch, call: sdk_calls.Call
+) -> None:
+    endpoint = served.desired().endpoint
+    assert endpoint
+    monkeypatch.setenv("SSL_CERT_FILE", str(endpoint.ca))
+    with sdk_calls.target(endpoint) as to:
+        call(to)
 
 
 def test_the_model_is_loaded_before_anybody_asks(served: OllamaHost) -> None:

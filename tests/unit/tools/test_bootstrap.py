@@ -107,7 +107,7 @@ def test_tests_and_checks_install_every_extra(machine: Machine) -> None:
     for purpose in ("tests", "checks"):
         assert machine.run(purpose).returncode == 0
         assert (machine.folder / f"checkout/.venv/.ready-{purpose}").exists()
-    assert machine.called().count("--all-extras") == 2
+    assert machine.called().count("--all-extras --group applications") == 2
 
 
 def test_the_sdks_of_a_cloud_are_added_and_follow_the_lockfile(machine: Machine) -> None:

@@ -147,8 +147,7 @@ rotate-key: .venv/.ready ## Make a new API key for CLIENT=name; the old one work
 	@$(FAB) rotate-key $(HOSTS) $(ARGS) --client "$(CLIENT)"
 
 provider = $(or $(PROVIDER),$(LLM_PROVIDER),gateway)
-ask: .venv/.ready ## Ask a model: make ask "…" or Q="…" (PROVIDER=claude|openai|ollama|vllm, or the gateway of STACK; ARGS="--stream --system FILE")
-	@tools/bootstrap.sh clients
+ask: .venv/.ready .venv/.ready-clients ## Ask a model: make ask "…" or Q="…" (PROVIDER=claude|openai|ollama|vllm, or the gateway of STACK; ARGS="--stream --system FILE")
 	@$(PYTHON) -m serving.ask --provider $(provider) $(if $(or $(filter gateway,$(provider)),$(findstring command,$(origin STACK))),--stack $(STACK)) $(ARGS)
 
 ##@ Working on this repository
@@ -195,3 +194,6 @@ bench-gateway: .venv/.ready ## Measure what the gateway adds and how it behaves 
 
 .venv/.ready: pyproject.toml uv.lock tools/bootstrap.sh
 	@tools/bootstrap.sh
+
+.venv/.ready-clients: pyproject.toml uv.lock tools/bootstrap.sh
+	@tools/bootstrap.sh clients

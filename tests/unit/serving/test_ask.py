@@ -34,7 +34,7 @@ def environment(server: ScriptedServer) -> dict[str, str]:
 def make(server: ScriptedServer, *words: str, piped: str = "") -> subprocess.CompletedProcess[str]:
     """Run `make ask` against the server."""
     return subprocess.run(
-        ["make", "-o", ".venv/.ready", "ask", *words],
+        ["make", "-o", ".venv/.ready", "-o", ".venv/.ready-clients", "ask", *words],
         cwd=CHECKOUT,
         env=environment(server),
         input=piped,

@@ -23,4 +23,6 @@ def on_request(
         for name, template in ((unit, "on-request.service.j2"), (path_unit, "on-request.path.j2"))
     ]
     after = tuple(each.id for each in files)
-    return [*files, Unit(name=path_unit, restart_on=after, after=after)]
+    # With a command that says so, nobody waits to see whether the unit stays active.
+    ready = ("systemctl", "--quiet", "is-active", path_unit)
+    return [*files, Unit(name=path_unit, restart_on=after, ready=ready, after=after)]

@@ -1,4 +1,4 @@
-"""Whether a GPU is busy, from a program that stands in for nvidia-smi; and when the watcher asks."""
+"""Whether a GPU is busy, from a program in place of nvidia-smi; and when the watcher asks."""
 
 from pathlib import Path
 

@@ -79,3 +79,34 @@ def test_a_gateway_without_engine_has_no_watcher() -> None:
     outputs = stack(host_values("front", address="203.0.113.1"), host_values("gpu"), **GATEWAY_MACHINE)
     assert services(outputs.hosts[0], outputs) == []
     assert services(outputs.hosts[1], outputs) != []
+
+
+def lines(resources: list[Resource], unit: str) -> set[str]:
+    return set(content(resources, f"/etc/systemd/system/{unit}").splitlines())
+
+
+def test_the_watcher_has_no_rights_and_root_runs_one_command_for_it() -> None:
+    outputs = stack()
+    resources = engine_watch(outputs.hosts[0], outputs)
+    assert {
+        "User=llm-watch",
+        "NoNewPrivileges=yes",
+        "CapabilityBoundingSet=",
+        "IPAddressDeny=any",
+        "IPAddressAllow=localhost",
+        "EnvironmentFile=/etc/llm/engine.env",
+        "Restart=always",
+        "WatchdogSec=30",
+    } <= lines(resources, "llm-engine-watch.service")
+    assert "PathExists=/run/llm-watch/restart" in lines(resources, "llm-engine-restart.path")
+    commands = [each for each in lines(resources, "llm-engine-restart.service") if each.startswith("Exec")]
+    assert sorted(commands) == [
+        "ExecStart=/bin/rm -f /run/llm-watch/restart",
+        "ExecStart=/bin/systemctl kill --signal=SIGKILL vllm.service",
+    ]
+
+
+def test_a_watcher_on_a_gpu_host_may_ask_the_driver() -> None:
+    outputs = stack(host_values(gpu=L4))
+    assert "DeviceAllow=char-nvidia rw" in lines(engine_watch(outputs.hosts[0], outputs), "llm-engine-watch.service")
+    assert "PrivateDevices=yes" in lines(engine_watch(stack().hosts[0], stack()), "llm-engine-watch.service")

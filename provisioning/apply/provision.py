@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.console import next_command, say
-from core.errors import DeployError
+from core.errors import DeployError, UsageError
 from core.runs import write_result
 from infra.contract.outputs import HostRecord
 from provisioning.access.credentials import drop_other_keys
@@ -149,10 +149,17 @@ class _Run:
         The host with the gateway comes last: its list depends on what the hosts behind it have then.
         """
         last = tuple(host for host in self.hosts if host.name == self.outputs.gateway_host)
+        expected = installed_names(self.outputs) | self._names_of_engines(self.hosts)
+        if last and "gateway" in self._roles and not any(expected.values()):
+            what = (
+                f"no host behind {last[0].name} was provisioned from this checkout, so it would send requests to none"
+            )
+            raise UsageError(
+                what, where=f"stack {self.outputs.stack}", hint="run provision for all hosts and all roles"
+            )
         ends = on_each([host for host in self.hosts if host not in last], self._work, at_once=at_once)
         from provisioning.apply import desired_state  # imports templates and cryptography while the hosts connect
 
-        expected = installed_names(self.outputs) | self._names_of_engines(self.hosts)
         try:
             self.resources = desired_state.desired_state(
                 self.outputs, self.hosts, self._roles, keep=not self._dry_run, installed=expected
@@ -170,6 +177,8 @@ class _Run:
     ) -> Iterator[tuple[HostRecord, HostResult | DeployError]]:
         """Bring the host with the gateway to its list, made again if a host behind it has not what was expected."""
         installed = expected if self._dry_run else installed_names(self.outputs)
+        for name in [name for name, names in installed.items() if hosts and not names]:
+            self._progress.say(name, f"! gets no requests from {hosts[0].name} until a provision of it succeeds")
         if hosts and installed != expected:
             from provisioning.apply import desired_state
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from core.errors import ConfigError, DeployError, HostError
+from core.errors import ConfigError, DeployError, HostError, UsageError
 from infra.contract.outputs import HostRecord
 from infra.lifecycle import saved
 from provisioning.access.credentials import client_keys, keys_file
@@ -337,3 +337,16 @@ def test_a_pool_without_its_gateway_has_no_new_endpoint(runs: Path, monkeypatch:
     with pytest.raises(HostError, match="1 of 2 hosts failed: gate"):
         run(roles=ROLES)
     assert not (runs.parent / "state/stacks/test/endpoint.json").exists()
+
+
+@pytest.mark.parametrize("roles", [("gateway",), ("base", "gateway")])
+@pytest.mark.parametrize("task", [provision, plan])
+def test_a_checkout_that_knows_no_host_does_not_take_all_of_them_from_the_gateway(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, task: Any, roles: Sequence[str]
+) -> None:
+    hosts = [host_values(name, address=f"203.0.113.{index}") for index, name in enumerate(("a", "gate"), start=7)]
+    monkeypatch.setattr(module, "load", lambda _: stack(*hosts, gateway_host="gate"))
+    monkeypatch.setattr(module, "bring", lambda *_, **__: pytest.fail("a host was changed"))
+    with pytest.raises(UsageError, match="no host behind gate was provisioned from this checkout"):
+        run(task, roles=roles)
+    assert not runs.exists()

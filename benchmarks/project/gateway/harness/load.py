@@ -178,7 +178,7 @@ def is_whole(buffer: bytearray) -> bool:
     at = head.find(b"content-length:")
     if at >= 0:
         return len(buffer) >= end + 4 + int(head[at + 15 :].split(b"\r\n", 1)[0])
-    return b"chunked" in head and buffer.endswith(b"0\r\n\r\n")
+    return b"chunked" in head and buffer.endswith(b"\r\n0\r\n\r\n") and len(buffer) > end + 4
 
 
 def read_head(head: bytes) -> tuple[int, float | None, bool]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -91,10 +92,12 @@ def running(other: Other, engine: int, folder: Path) -> Iterator[tuple[Target, i
     """
     port = free_port()
     argv = other.argv(environment(other.lock) / "bin", port, engine, folder)
-    quiet = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "RUST_LOG": "error", "NO_COLOR": "1"}
+    key = f"sk-{secrets.token_hex(32)}"  # LiteLLM does not start without one
+    litellm = {"LITELLM_MASTER_KEY": key, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    quiet = {**os.environ, **litellm, "RUST_LOG": "error", "NO_COLOR": "1"}
     with (folder / f"{other.lock}.log").open("wb") as log:
         process = subprocess.Popen(argv, stdout=log, stderr=log, cwd=folder, env=quiet)
-    target = Target(port=port)
+    target = Target(port=port, key=key)
     try:
         wait_for(lambda: process.poll() is not None or _serves(target), other.name, START_S)
         if process.poll() is not None:
@@ -115,9 +118,10 @@ def _serves(target: Target) -> bool:
     import http.client
 
     body = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": "a"}], "max_tokens": 1})
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {target.key}"}
     connection = http.client.HTTPConnection(target.address, target.port, timeout=10)
     try:
-        connection.request("POST", "/v1/chat/completions", body, {"Content-Type": "application/json"})
+        connection.request("POST", "/v1/chat/completions", body, headers)
         return connection.getresponse().status == 200  # noqa: PLR2004 (HTTP)
     except OSError:
         return False

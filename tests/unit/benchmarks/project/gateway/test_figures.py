@@ -95,6 +95,7 @@ def test_memory_that_grows_in_the_last_third() -> None:
         (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nab", True),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n", False),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n", True),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-Request-Id: 0\r\n\r\n", False),
         (b"HTTP/1.1 200 OK\r\n\r\n", False),
     ],
 )

@@ -22,7 +22,7 @@ from provisioning.converge.resources import Secret
 from provisioning.roles.gateway.gateway import haproxy_config, keys_map
 from provisioning.roles.gateway.policy import POLICY, policy_text, scripts
 from provisioning.roles.gateway.pools import Pool, PoolServer, loopback_pool
-from provisioning.roles.gateway.process import Places
+from provisioning.roles.gateway.process import MALLOC, Places
 from serving.spec.models import GatewaySpec, ServingSpec
 from tests.doubles.engine import ENGINE_KEY, EngineDouble
 from tests.slowness import patient
@@ -298,7 +298,7 @@ def running_haproxy(folder: Path, places: Places, port: int) -> Iterator[Running
             [haproxy(), "-W", "-S", f"{folder}/{MASTER_SOCKET}", "-f", places.config],
             stdout=log,
             stderr=log,
-            env={**os.environ, "VLLM_API_KEY": ENGINE_KEY},
+            env={**os.environ, **{name: str(size) for name, size in MALLOC.items()}, "VLLM_API_KEY": ENGINE_KEY},
             cwd=folder,
         )
     running = RunningGateway(port, places, folder / "ca" / CA_CERTIFICATE, folder, process)

@@ -53,6 +53,12 @@ TLS12_CIPHERS = (
 TLS13_CIPHERS = ("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256")
 
 
+MALLOC = {"MALLOC_MMAP_THRESHOLD_": 32 * 1024**2, "MALLOC_TRIM_THRESHOLD_": 128 * 1024**2}
+"""Settings of glibc's malloc, in bytes. A buffer holds a whole body. Without them the kernel maps, clears and unmaps
+each one: half of HAProxy's computing time (0.85 ms a request, 0.50 ms with them; HAProxy 2.6 on 2026-11-30). A worker
+that ends after a reload gives its memory back all the same."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Places:
     """Paths of the gateway's files and sockets. Tests use other paths."""
@@ -190,6 +196,7 @@ def _drop_in(process: Process, places: Places) -> str:
     """Return what the distribution's unit lacks: configuration path, engine key, drain, sandbox."""
     return render(
         "haproxy-drop-in.conf.j2",
+        malloc=MALLOC,
         config=places.config,
         engine_env=ENGINE_ENV if process.needs_engine_key else "",
         drain_s=process.drain_s,

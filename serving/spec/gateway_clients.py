@@ -1,11 +1,34 @@
-"""The clients of a gateway: who may send requests."""
+"""The clients of a gateway: who may send requests, how many, and how large."""
 
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
 from core.reading.frozen import Frozen
+from core.reading.rules import matching
 from serving.spec.fields import ServedName
+
+AskedName = Annotated[
+    str,
+    matching(r"[a-z0-9][a-z0-9._:@-]{0,79}", "is not the name of a model; write it as clients do, e.g. contract@3"),
+]
+"""A model as clients write it."""
+
+ServiceClass = Literal["interactive", "batch"]
+
+
+class ClientCaps(Frozen):
+    """The largest request of a client. A larger one gets status 400."""
+
+    max_tokens: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_048_576,
+        description="Longest answer, in tokens: `max_tokens` and its other names. vLLM also ends an answer there whose "
+        "request names no length.",
+    )
+    n: int | None = Field(default=None, ge=1, le=1024, description="Most answers to one request: `n` and `best_of`.")
+    prompt_kib: int | None = Field(default=None, ge=1, le=65536, description="Longest prompt, in KiB of text.")
 
 
 class ClientSpec(Frozen):
@@ -16,9 +39,44 @@ class ClientSpec(Frozen):
         default="sensitive",
         description="Class of its data. Sensitive data never leaves the stack. X-Data-Class can only narrow it.",
     )
+    # `class` is the key in the file, and a keyword of Python.
+    __annotations__["class"] = ServiceClass
+    vars()["class"] = Field(
+        default="interactive",
+        description="interactive, or batch: requests that wait behind interactive ones. A request may ask for batch "
+        "with the header X-Priority.",
+    )
+    share: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="Its share of the places and the queue while others wait too. Default: an equal part of what the "
+        "others leave.",
+    )
+    requests_per_minute: int | None = Field(default=None, ge=1, le=1_000_000, description="Most requests a minute.")
+    tokens_per_minute: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000_000,
+        description="Most tokens a minute: a quarter of the prompt's bytes, and the longest answer that the request "
+        "allows.",
+    )
+    max_concurrency: int | None = Field(
+        default=None, ge=1, le=65536, description="Most requests at the same time, running and waiting."
+    )
+    caps: ClientCaps = Field(default=ClientCaps(), description="Its largest request.")
+    models: tuple[AskedName, ...] = Field(
+        default=(), description="Names of models that it may use, as clients write them. If empty, all."
+    )
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def service_class(self) -> ServiceClass:
+        """The class of its requests."""
+        found: ServiceClass = getattr(self, "class")
+        return found
 
 
 def _entry(value: Any) -> Any:

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from core.reading.frozen import Frozen
 from core.reading.rules import matching
+from serving.spec.gateway_classes import LONGEST_ORDER_S, ClassesSpec, Degrade
 from serving.spec.gateway_clients import ClientEntry, ClientSpec
 from serving.spec.gateway_origins import Origin
 from serving.spec.gateway_overflow import OverflowSpec
@@ -71,6 +72,16 @@ class GatewayFields(Frozen):
         default=600, ge=5, le=7200, description="Longest pause between two bytes of an answer."
     )
     max_body_kib: int = Field(default=1024, ge=1, le=65536, description="Largest request body, in KiB.")
+    classes: ClassesSpec = Field(default=ClassesSpec(), description="Classes of requests: interactive and batch.")
+    no_engine_wait_s: int = Field(
+        default=0,
+        ge=0,
+        le=600,
+        description="How long a request waits while no engine is ready, e.g. in its start. It then gets status 503.",
+    )
+    degrade: tuple[Degrade, ...] = Field(
+        default=(), max_length=64, description="Models whose answers are shorter while too many requests wait."
+    )
     cors_origins: tuple[Origin, ...] = Field(
         default=(),
         max_length=256,
@@ -84,3 +95,33 @@ class GatewayFields(Frozen):
     def client_names(self) -> tuple[str, ...]:
         """The names of the clients, in the order of the file."""
         return tuple(client.name for client in self.clients)
+
+    @property
+    def aging_s(self) -> int:
+        """Seconds after which a batch request goes before interactive ones that come then."""
+        given = self.classes.batch.aging_s
+        if given is not None:
+            return given
+        return max(0, min(self.queue_timeout_s * 3 // 4, LONGEST_ORDER_S - self.queue_timeout_s))
+
+    @property
+    def deadlines_s(self) -> dict[str, int]:
+        """The longest estimated wait of each class."""
+        interactive, batch = self.classes.interactive.deadline_s, self.classes.batch.deadline_s
+        return {
+            "interactive": self.queue_timeout_s if interactive is None else interactive,
+            "batch": max(1, min(self.queue_timeout_s, self.aging_s)) if batch is None else batch,
+        }
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The share of each client; those without one share the rest equally."""
+        given = {client.name: client.share for client in self.clients}
+        open_ = [name for name, share in given.items() if share is None]
+        rest = max(0.0, 1 - sum(share for share in given.values() if share is not None))
+        return {name: rest / len(open_) if share is None else share for name, share in given.items()}
+
+    @property
+    def longest_queue(self) -> int:
+        """Requests that wait at most: a client below its share may wait behind a queue that others have filled."""
+        return self.max_queue * (2 if len(self.clients) > 1 else 1)

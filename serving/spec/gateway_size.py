@@ -75,7 +75,7 @@ def most_waiting(gateway: GatewaySpec, reserved: int) -> int:
     """Return the largest `max_queue` that fits into `reserved` MiB; negative if none does."""
     none_waits = _size(gateway.model_copy(update={"max_queue": 0}), SPARE_CONNECTIONS_MIN)
     free_bytes = (reserved - none_waits.memory_mib) * MIB
-    return free_bytes // (none_waits.buffer_bytes + CONNECTION_BYTES)
+    return free_bytes // (none_waits.buffer_bytes + CONNECTION_BYTES) // (2 if len(gateway.clients) > 1 else 1)
 
 
 def too_large(gateway: GatewaySpec, reserved: int, machine: str) -> Problem | None:
@@ -95,12 +95,12 @@ def too_large(gateway: GatewaySpec, reserved: int, machine: str) -> Problem | No
 
 def _size(gateway: GatewaySpec, spare: int) -> GatewaySize:
     """Return the limits with `spare` connections beside those of requests."""
-    requests = gateway.max_concurrency + gateway.max_queue
+    requests = gateway.max_concurrency + gateway.longest_queue
     body_bytes = gateway.max_body_kib * 1024
     buffer_bytes = body_bytes + 2 * HEADER_BYTES
     connections = requests + spare
-    # A running request may briefly use two more buffers: one towards the engine, one for the answer.
-    buffers = connections + 2 * gateway.max_concurrency + SPARE_BUFFERS
+    # A running request may use three more buffers: one towards the engine, one for a second try, one for the answer.
+    buffers = connections + 3 * gateway.max_concurrency + SPARE_BUFFERS
     held_bytes = buffers * buffer_bytes + connections * CONNECTION_BYTES
     return GatewaySize(
         connections=connections,

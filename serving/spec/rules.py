@@ -10,6 +10,7 @@ from core.reading.rules import Problem, one_of
 from serving.spec.fields import AdapterSpec, ServingFields
 from serving.spec.gateway_fields import GatewayFields
 from serving.spec.gateway_overflow import overflow_fits_gateway, overflow_fits_models
+from serving.spec.gateway_rules import CLIENT_RULES, names_and_caps_fit
 from serving.spec.licences import licence_accepted, licence_has_one_name
 from serving.spec.ollama_rules import OLLAMA_RULES
 from serving.spec.vllm_options import REASONING_PARSERS, TOOL_CALL_PARSERS, extra_arguments
@@ -192,13 +193,14 @@ def overflow_may_happen(gateway: GatewayFields) -> Iterator[Problem]:
     return overflow_fits_gateway(gateway.overflow, gateway.clients, gateway.request_timeout_s)
 
 
-GATEWAY_RULES = (gateway_port_is_free, waits_end_in_order, files_differ, overflow_may_happen)
+GATEWAY_RULES = (gateway_port_is_free, waits_end_in_order, files_differ, overflow_may_happen, *CLIENT_RULES)
 
 
 def gateway_fits_serving(serving: ServingFields, gateway: GatewayFields) -> Iterator[Problem]:
     """Apply the rules that join `serving` and `gateway`. Keys begin with one of them."""
     yield from ports_differ(serving, gateway)
     yield from overflow_fits_models(gateway.overflow, serving)
+    yield from names_and_caps_fit(serving, gateway)
 
 
 def door_ports_differ(serving: ServingFields) -> Iterator[Problem]:

@@ -104,6 +104,23 @@ CONSTRAINTS: dict[str, dict[str, object]] = {
     "for_outlines": {"json": {**properties(1_800), "patternProperties": {"^a": {}}, "propertyNames": {"pattern": "a"}}},
 }
 
+LENGTHS = """
+def tokens(path, asked, most=None):
+    connection = http.client.HTTPConnection("127.0.0.1", 8000, timeout=300)
+    body = {"model": "tiny", "ignore_eos": True, **asked}
+    headers = HEADERS | ({"X-LLM-Max-Tokens": str(most)} if most else {})
+    connection.request("POST", path, json.dumps(body), headers)
+    return json.load(connection.getresponse())["usage"]["completion_tokens"]
+
+text, chat = {"prompt": "x"}, {"messages": [{"role": "user", "content": "x"}]}
+print(json.dumps({
+    "no length": [tokens("/v1/completions", text, 7), tokens("/v1/chat/completions", chat, 7)],
+    "a longer one": [tokens("/v1/completions", {**text, "max_tokens": 30}, 7)],
+    "a shorter one": [tokens("/v1/completions", {**text, "max_tokens": 5}, 7)],
+    "no limit": [tokens("/v1/completions", {**text, "max_tokens": 30})],
+}))
+"""
+
 OTHERS_WAIT_S = 15
 """How long another client's two tokens may take meanwhile, on a slow machine; without limits it was minutes."""
 
@@ -141,3 +158,13 @@ def test_log_probabilities_of_a_prompt_do_not_crash_the_engine(served_machine: S
     """Beside another request they did, on a CPU with adapters."""
     seen = ask(served_machine, BESIDE_A_LONG_ANSWER)
     assert seen == {"prompt_logprobs": [400], "echo": [400], "long": [200]}
+
+
+def test_an_answer_ends_at_the_gateways_limit(served_machine: Served) -> None:
+    """Also one whose request names no length: vLLM would fill the context."""
+    assert ask(served_machine, LENGTHS) == {
+        "no length": [7, 7],
+        "a longer one": [7],
+        "a shorter one": [5],
+        "no limit": [30],
+    }

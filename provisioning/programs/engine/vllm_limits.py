@@ -10,6 +10,8 @@ and it answers 500 to values that it checks too late. Every change below fixes o
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import importlib
 import json
 import os
 import threading
@@ -18,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
 LOWEST_PRIORITY = 19
 """Priority of the threads that compile a schema: threads that compute answers come first."""
@@ -31,6 +33,12 @@ MOST_ITEMS = 4096
 
 Each invalid item costs up to 0.1 ms (100,000 empty messages: 10 s), during which vLLM answers no other request.
 """
+
+MAX_TOKENS_HEADER = "x-llm-max-tokens"
+"""The gateway's limit on the length of an answer. No client can send it: the gateway drops it."""
+
+MOST_TOKENS: contextvars.ContextVar[int | None] = contextvars.ContextVar("most_tokens", default=None)
+"""The same for the request that this task answers. None: there is no limit."""
 
 READ_S = 5
 """How long the validation of a constraint may take, including the wait for other validations."""
@@ -56,6 +64,7 @@ READERS = ThreadPoolExecutor(max_workers=4, initializer=_give_way)
 def install() -> None:
     """Change vLLM in this process."""
     _bound_items()
+    _bound_length()
     _bound_constraints()
     _bound_answers()
     _answer_400()
@@ -118,6 +127,7 @@ def _bound_items() -> None:
 
     async def bounded(self: Any) -> Any:
         """Refuse a body with too many items before each is compared with all types of messages."""
+        MOST_TOKENS.set(tokens_of(self.headers.get(MAX_TOKENS_HEADER)))
         body = await read(self)
         found = items(body)
         if found > MOST_ITEMS:
@@ -128,6 +138,26 @@ def _bound_items() -> None:
         return body
 
     Request.json = bounded
+
+
+def tokens_of(header: Any) -> int | None:
+    """Return the number of tokens in a header; None without one."""
+    return int(header) if isinstance(header, str) and header.isdecimal() else None
+
+
+def _bound_length() -> None:
+    """End each answer at the gateway's limit, and also an answer whose request names no length."""
+    for name in ("chat_completion", "completion", "responses"):
+        module = importlib.import_module(f"vllm.entrypoints.openai.{name}.serving")
+        module.get_max_tokens = _bounded_length(module.get_max_tokens)  # type: ignore[attr-defined]
+
+
+def _bounded_length(usual: Callable[..., int]) -> Callable[..., int]:
+    def bounded(*arguments: Any, **named: Any) -> int:
+        found, most = usual(*arguments, **named), MOST_TOKENS.get()
+        return found if most is None else min(found, most)
+
+    return bounded
 
 
 def _bound_constraints() -> None:

@@ -10,6 +10,8 @@ from typing import Any
 from provisioning.converge.resources import Directory, File
 from provisioning.roles.gateway.answers import RETRY_AFTER_S
 from provisioning.roles.gateway.pools import Pool
+from serving.spec.gateway_classes import LONGEST_ORDER_S
+from serving.spec.gateway_clients import ClientSpec
 from serving.spec.gateway_overflow import OverflowSpec
 from serving.spec.models import GatewaySpec
 
@@ -18,7 +20,7 @@ POLICY = "policy.lua"
 OVERFLOW_PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
 """Paths of requests that providers can answer."""
 
-SCRIPTS = ("answers.lua", "decide.lua", "leave.lua", "places.lua", "strict_json.lua")
+SCRIPTS = ("answers.lua", "decide.lua", "leave.lua", "limits.lua", "places.lua", "strict_json.lua", "waits.lua")
 
 
 def lua_files(folder: str, pools: Sequence[Pool], gateway: GatewaySpec) -> tuple[Directory | File, ...]:
@@ -43,9 +45,17 @@ def policy_text(pools: Sequence[Pool], gateway: GatewaySpec) -> str:
         "pools": [_pool(pool) for pool in pools],
         "models": models,
         "names": list(dict.fromkeys(name for pool in pools for name in _served(pool))),
+        "clients": {client.name: _client(client, gateway) for client in gateway.clients},
+        "deadlines_s": gateway.deadlines_s,
+        "aging_s": gateway.aging_s,
+        "degrade": {each.model: each.model_dump(exclude={"model"}) for each in gateway.degrade},
+        "several": len(gateway.clients) if len(gateway.clients) > 1 else None,
+        "fair_ms": 1000 * max(0, min(60, LONGEST_ORDER_S - gateway.queue_timeout_s - gateway.aging_s)),
         "data": {client.name: client.data for client in gateway.clients},
         "overflow": None if gateway.overflow is None else _overflow(gateway.overflow, gateway, models),
         "max_queue": gateway.max_queue,
+        "longest_queue": gateway.longest_queue,
+        "no_engine_wait_s": gateway.no_engine_wait_s,
         "queue_timeout_s": gateway.queue_timeout_s,
         "retry_after_s": RETRY_AFTER_S,
     }
@@ -64,12 +74,32 @@ def _overflow(overflow: OverflowSpec, gateway: GatewaySpec, spellings: Iterable[
     }
 
 
+def _client(client: ClientSpec, gateway: GatewaySpec) -> dict[str, Any]:
+    """Return the rights of a client."""
+    return {
+        "class": client.service_class,
+        "share": gateway.shares[client.name],
+        "requests_per_minute": client.requests_per_minute,
+        "tokens_per_minute": client.tokens_per_minute,
+        "max_concurrency": client.max_concurrency,
+        **client.caps.model_dump(),
+        "models": dict.fromkeys(map(_bare, client.models), True) or None,
+    }
+
+
 def _pool(pool: Pool) -> dict[str, Any]:
     servers = [
         {"name": each.name, "places": each.places, "names": dict.fromkeys(map(_bare, each.names), True)}
         for each in pool.servers
     ]
-    return {"name": pool.name, "places": pool.places, "servers": servers}
+    serving = pool.serving
+    return {
+        "name": pool.name,
+        "engine": serving.engine,
+        "context_tokens": serving.model.context_tokens,
+        "places": pool.places,
+        "servers": servers,
+    }
 
 
 def _model(pool: Pool, name: str, number: int) -> dict[str, Any]:

@@ -7,9 +7,11 @@
 
 local json = require("strict_json")
 local leave = require("leave")
+local limits = require("limits")
 local places = require("places")
 local policy = require("policy")
 local answers = require("answers")
+local waits = require("waits")
 
 local SOON_S = 0.2 -- HAProxy's timers may end a little early
 
@@ -20,54 +22,110 @@ local function text_of(field)
   end
 end
 
--- Returns the served name that the body asks for; answers 400 or 404 if there is none.
-local function served_name(txn, fields)
+-- Returns the served name that the body asks for; answers 400 or 404 if there is none, or none for this client.
+local function served_name(txn, client, fields)
   local name = text_of(fields.model)
   if not name then
     return answers.refuse(txn, 400, "invalid_request_error", "invalid_model", "`model` must be the name of a model.")
   end
-  if not policy.models[name] then
-    local known = table.concat(policy.names, ", ")
-    return answers.refuse(txn, 404, "invalid_request_error", "model_not_found", "There is no such model. Write one of: " .. known)
+  local model = policy.models[name]
+  if model and (not client.models or client.models[model.name]) then
+    return name
   end
-  return name
+  local known = {}
+  for _, each in ipairs(policy.names) do
+    if not client.models or client.models[policy.models[each].name] then
+      known[#known + 1] = each
+    end
+  end
+  local message = "There is no such model. Write one of: " .. table.concat(known, ", ")
+  return answers.refuse(txn, 404, "invalid_request_error", "model_not_found", message)
+end
+
+-- Returns the class of a request: its client's, or batch if the header asks for it.
+local function class_of(txn, client)
+  local asked = txn.f:req_fhdr("x-priority")
+  if not asked or asked == "" then
+    return client.class
+  end
+  if asked ~= "interactive" and asked ~= "batch" then
+    return answers.refuse(txn, 400, "invalid_request_error", "invalid_priority", "X-Priority must be interactive or batch.")
+  end
+  return asked == "batch" and "batch" or client.class
+end
+
+-- Lets the engine give a shorter answer if the config says so for this wait.
+local function degrade(txn, name, wait_s)
+  local rule = policy.degrade[name]
+  if not rule or wait_s <= rule.above_wait_s then
+    return
+  end
+  local most = txn:get_var("txn.max_tokens")
+  txn:set_var("txn.max_tokens", math.min(rule.max_tokens, most or rule.max_tokens))
+  txn:set_var("txn.degraded", "length")
+  txn:set_var("txn.decision", "degraded")
 end
 
 -- Sends a request that no engine takes in time to a provider, if its data may leave; otherwise refuses it.
-local function no_place(txn, status, kind, code, message)
-  local name = txn:get_var("txn.model")
-  if leave.may(txn, name) then
+local function no_place(txn, refusal)
+  if leave.may(txn, txn:get_var("txn.model")) then
     txn:set_var("txn.pool", leave.BACKEND)
     txn:set_var("txn.decision", "overflow")
-    txn:set_var("txn.reason", code)
+    txn:set_var("txn.reason", refusal.code)
     return
   end
-  answers.refuse(txn, status, kind, code, message, policy.retry_after_s)
+  answers.refuse(txn, refusal.status, refusal.kind, refusal.code, refusal.message, refusal.retry_after_s)
+end
+
+-- Sets the variables that the body and the client give; returns name, pool and what counts the request for its client.
+local function read(txn, client_name, client)
+  local fields, reason = json.check(txn.f:req_body() or "")
+  if not fields then
+    return answers.refuse(txn, 400, "invalid_request_error", "invalid_json", json.REASONS[reason])
+  end
+  local name = served_name(txn, client, fields)
+  local model = policy.models[name]
+  local pool = policy.pools[model.pool]
+  txn:set_var("txn.model", name)
+  txn:set_var("txn.adapter", model.adapter)
+  txn:set_var("txn.pool", pool.name)
+  txn:set_var("txn.class", class_of(txn, client))
+  txn:set_var("txn.head", places.hash(model.adapter .. "\0" .. (fields.prompt_head or "")))
+  local count = limits.rates(txn, client_name, client, limits.size(txn, client, pool, fields))
+  limits.at_once(txn, client)
+  return name, pool, count
 end
 
 local function decide(txn)
-  local pool = policy.pools[1]
+  local client_name = txn:get_var("txn.client")
+  local client = policy.clients[client_name]
   txn:set_var("txn.data", leave.class(txn))
-  if txn.f:method() == "POST" then
-    local fields, reason = json.check(txn.f:req_body() or "")
-    if not fields then
-      return answers.refuse(txn, 400, "invalid_request_error", "invalid_json", json.REASONS[reason])
+  if txn.f:method() ~= "POST" then
+    txn:set_var("txn.pool", policy.pools[1].name)
+    local refusal = waits.for_engine(txn, policy.pools[1])
+    if refusal then
+      return no_place(txn, refusal)
     end
-    local name = served_name(txn, fields)
-    local model = policy.models[name]
-    pool = policy.pools[model.pool]
-    txn:set_var("txn.model", name)
-    txn:set_var("txn.adapter", model.adapter)
-    txn:set_var("txn.head", places.hash(model.adapter .. "\0" .. (fields.prompt_head or "")))
+    return txn:set_var("txn.decision", "served")
   end
-  txn:set_var("txn.pool", pool.name)
-  if not places.any_takes(txn, pool) then
-    return no_place(txn, 503, "server_error", "engine_unavailable", "The engine is not ready.")
+  local name, pool, count = read(txn, client_name, client)
+  local refusal, wait_s
+  if leave.may(txn, name) and not places.any_takes(txn, pool) then
+    refusal = waits.no_engine(pool)
+  else
+    refusal = waits.for_engine(txn, pool) or waits.queue(txn, pool, client)
   end
-  if txn.f:be_conn(pool.name) >= pool.places + policy.max_queue then
-    return no_place(txn, 429, "rate_limit_error", "queue_full", "Too many requests are waiting.")
+  if not refusal then
+    refusal, wait_s = waits.deadline(txn, pool, txn:get_var("txn.class"))
   end
+  if refusal then
+    no_place(txn, refusal)
+    return count()
+  end
+  count()
   txn:set_var("txn.decision", "served")
+  degrade(txn, name, wait_s)
+  waits.order(txn, pool, client, txn:get_var("txn.class"))
 end
 
 -- Whether a host takes requests: the answer of /health.
@@ -88,4 +146,5 @@ core.register_fetches("waited", function(txn)
 end)
 
 core.register_action("decide", { "http-req" }, decide)
+core.register_action("begun", { "http-res" }, waits.begun)
 core.register_action("choose", { "http-req" }, places.choose)

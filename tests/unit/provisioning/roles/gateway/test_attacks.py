@@ -69,7 +69,7 @@ def test_no_upgrade_reaches_the_engine(new_gateway: NewGateway, engine: EngineDo
 SPECS = [
     GatewaySpec(),
     GatewaySpec(max_concurrency=1, max_queue=0),
-    GatewaySpec(max_queue=254),
+    GatewaySpec(max_queue=240),
     GatewaySpec(max_concurrency=128, max_queue=1000, max_body_kib=64),
     GatewaySpec(max_queue=16, max_body_kib=2048),
 ]

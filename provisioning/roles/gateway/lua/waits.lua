@@ -1,0 +1,172 @@
+-- How long a request would wait, and who may wait: estimates, classes, shares, and the wait for an engine's start.
+
+local places = require("places")
+local policy = require("policy")
+
+local M = {}
+
+local LOOK_MS = 250 -- between two looks at HAProxy's counters
+local MEMORY_S = 30 -- how far back the time for a request looks
+local ROOM_MS = 200 -- between two looks of a request that waits for an engine
+local START_S = 60 -- expected time of a start, until one was seen
+
+-- Returns a refusal. Its request may still go to a provider.
+local function busy(code, message, retry_after_s)
+  return { status = 429, kind = "rate_limit_error", code = code, message = message, retry_after_s = retry_after_s }
+end
+
+-- Returns the requests that run at a pool's hosts, and the places of those that are up. From 2.8 on Lua has functions for
+-- both, and get_stats fails in 2.8.0.
+local function counted(pool)
+  local backend, running, up = core.backends[pool.name], 0, 0
+  for _, server in ipairs(pool.servers) do
+    local its = backend.servers[server.name]
+    if its.get_cur_sess then
+      running = running + its:get_cur_sess()
+    else
+      local stats = its:get_stats()
+      running = running + stats.scur
+      up = up + (tostring(stats.status):sub(1, 2) == "UP" and server.places or 0)
+    end
+  end
+  if backend.get_srv_act then
+    up = backend:get_srv_act() * pool.places // #pool.servers
+  end
+  return running, up
+end
+
+-- Notes for each pool the seconds that a request takes: the requests that ran, in request-seconds, by the answers that
+-- began. The averages in HAProxy's statistics count the silence of a client that keeps its connection.
+local function look(pool, seconds)
+  local running, up = counted(pool)
+  local fade = running > 0 and math.exp(-seconds / MEMORY_S) or 1 -- an idle pool forgets nothing
+  local new = pool.begun or 0
+  pool.begun = 0
+  pool.ran_s = (pool.ran_s or 0) * fade + running * seconds
+  pool.done, pool.known = (pool.done or 0) * fade + new, pool.known or new > 0
+  pool.up = up
+  local now = places.seconds()
+  if up == 0 then
+    pool.down_since = pool.down_since or now
+  elseif pool.down_since then
+    pool.start_s, pool.down_since = now - pool.down_since, nil
+  end
+end
+
+core.register_task(function()
+  local before = places.seconds()
+  while true do
+    core.msleep(LOOK_MS)
+    local now = places.seconds()
+    for _, pool in ipairs(policy.pools) do
+      look(pool, now - before)
+    end
+    before = now
+  end
+end)
+
+-- The action lua.begun, when an engine's answer begins.
+function M.begun(txn)
+  local pool = txn:get_var("txn.class") and policy.pools[txn:get_var("txn.pool") or ""]
+  if pool then
+    pool.begun = (pool.begun or 0) + 1
+  end
+end
+
+-- Returns the seconds until the next place of the pool is free when all are taken; nil before a request has ended.
+local function step_s(pool)
+  if pool.known then
+    return pool.ran_s / math.max(0.5, pool.done) / math.max(1, pool.up or 0)
+  end
+end
+
+-- Returns when a refused client may come again: the refused ones get their turns one after another.
+local function turn_s(pool, beyond_s, step)
+  if not step then
+    return policy.retry_after_s
+  end
+  local now = places.seconds()
+  pool.turn = math.max(pool.turn or 0, now + beyond_s) + step
+  return math.max(1, math.ceil(pool.turn - now))
+end
+
+-- Returns the seconds that a request of `class` would wait. Interactive requests wait behind each other, batch behind all.
+function M.estimate_s(txn, pool, class)
+  local waiting, step = txn.f:queue(pool.name), step_s(pool)
+  if not step or (waiting == 0 and txn.f:be_conn(pool.name) < (pool.up or pool.places)) then
+    return 0
+  end
+  if class == "interactive" then
+    waiting = math.min(waiting, txn.c:table_conn_cur("interactive", "classes"))
+  end
+  return (waiting + 1) * step
+end
+
+-- Returns the refusal while no host takes requests.
+function M.no_engine(pool)
+  local rest = policy.retry_after_s
+  if policy.no_engine_wait_s > 0 and pool.down_since then
+    rest = math.max(1, math.ceil((pool.start_s or START_S) - (places.seconds() - pool.down_since)))
+  end
+  local refusal = busy("engine_unavailable", "The engine is not ready.", rest)
+  refusal.status, refusal.kind = 503, "server_error"
+  return refusal
+end
+
+-- Waits until a host takes requests. Returns a refusal if that takes too long, or if too many wait for it already.
+local room = {} -- time of the last look of each request that waits
+function M.for_engine(txn, pool)
+  local began = places.seconds()
+  while not places.any_takes(txn, pool) do
+    local now, waiting = places.seconds(), 0
+    for other, seen in pairs(room) do
+      if now - seen > 2 then
+        room[other] = nil -- its client hung up
+      else
+        waiting = waiting + 1
+      end
+    end
+    if now - began >= policy.no_engine_wait_s or (not room[txn] and waiting >= policy.max_queue) then
+      room[txn] = nil
+      return M.no_engine(pool)
+    end
+    room[txn] = now
+    core.msleep(ROOM_MS)
+  end
+  room[txn] = nil
+end
+
+-- Returns a refusal if the queue has no place, or if the client has more than its share while others wait.
+function M.queue(txn, pool, client)
+  local system, mine = txn.f:be_conn(pool.name), txn.f:sc1_conn_cur()
+  local most, others = pool.places + policy.max_queue, system - (mine - 1)
+  local above = policy.several and mine > math.max(1, client.share * most)
+  if above and others > 0 and txn.f:queue(pool.name) > 0 then
+    return busy("share_exceeded", "You have more than your share of the requests while others wait.", turn_s(pool, 0, step_s(pool)))
+  end
+  if system >= (above and most or pool.places + policy.longest_queue) then
+    return busy("queue_full", "Too many requests are waiting.", turn_s(pool, 0, step_s(pool)))
+  end
+end
+
+-- Returns a refusal if a request would wait longer than its class lets it, and the estimated wait.
+function M.deadline(txn, pool, class)
+  local wait, deadline = M.estimate_s(txn, pool, class), policy.deadlines_s[class]
+  if wait > deadline then
+    local retry = turn_s(pool, wait - deadline, step_s(pool))
+    return busy("would_wait_too_long", ("The request would wait about %d s."):format(math.ceil(wait)), retry)
+  end
+  return nil, wait
+end
+
+-- Puts a request in its order: batch behind what comes within the aging, and the more a client has, the further back.
+function M.order(txn, pool, client, class)
+  local back = class == "batch" and policy.aging_s * 1000 or 0
+  local step = step_s(pool)
+  if step and policy.several then
+    back = back + math.min(policy.fair_ms, (txn.f:sc1_conn_cur() - 1) / (client.share * policy.several) * step * 1000)
+  end
+  txn:set_priority_offset(math.floor(back))
+end
+
+return M

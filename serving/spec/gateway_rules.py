@@ -1,0 +1,115 @@
+"""Rules of clients, classes and overload in `gateway`. Each yields problems with the key to change."""
+
+from collections.abc import Iterator
+
+from core.reading.rules import Problem, one_of, twice
+from serving.spec.fields import ServingFields
+from serving.spec.gateway_classes import LONGEST_ORDER_S
+from serving.spec.gateway_fields import GatewayFields
+
+WHOLE = 1.000001
+"""Shares of thirds may add up to a little more than 1."""
+
+
+def shares_add_up(gateway: GatewayFields) -> Iterator[Problem]:
+    """No more than everything is shared out, and something is left for clients without a share."""
+    given = [client.share for client in gateway.clients if client.share is not None]
+    if sum(given) > WHOLE:
+        yield Problem("clients", f"the shares add up to {sum(given):g}", "write shares that add up to 1 or less")
+    elif len(given) < len(gateway.clients) and given and sum(given) >= 1:
+        name = next(client.name for client in gateway.clients if client.share is None)
+        yield Problem("clients", f"the shares leave nothing for {name}", "write smaller shares, or one for each client")
+
+
+def limits_of_clients_fit(gateway: GatewayFields) -> Iterator[Problem]:
+    """A client's limits let its largest request pass."""
+    room = gateway.max_concurrency + gateway.max_queue
+    for index, client in enumerate(gateway.clients):
+        key, caps = f"clients[{index}]", client.caps
+        yield from (Problem(f"{key}.{each.key}", each.what, each.hint) for each in twice(client.models, "models"))
+        if client.max_concurrency is not None and client.max_concurrency > room and gateway.max_queue:
+            yield Problem(
+                f"{key}.max_concurrency",
+                f"{client.max_concurrency} is above the {room} places of max_concurrency and max_queue",
+                f"write at most {room}, or leave it out",
+            )
+        if caps.prompt_kib is not None and caps.prompt_kib > gateway.max_body_kib:
+            yield Problem(
+                f"{key}.caps.prompt_kib",
+                f"{caps.prompt_kib} is above max_body_kib {gateway.max_body_kib}",
+                f"write at most {gateway.max_body_kib}",
+            )
+        tokens, longest = client.tokens_per_minute, caps.max_tokens
+        if tokens is not None and longest is not None and longest * (caps.n or 1) > tokens:
+            yield Problem(
+                f"{key}.tokens_per_minute",
+                f"{tokens} is less than one request may take: {longest * (caps.n or 1)}",
+                "raise it, or lower caps.max_tokens or caps.n",
+            )
+
+
+def deadlines_fit(gateway: GatewayFields) -> Iterator[Problem]:
+    """No class waits longer than the queue lets it, and HAProxy keeps the order."""
+    for name in ("interactive", "batch"):
+        given = getattr(gateway.classes, name).deadline_s
+        if given is not None and given > gateway.queue_timeout_s:
+            yield Problem(
+                f"classes.{name}.deadline_s",
+                f"{given} is longer than queue_timeout_s {gateway.queue_timeout_s}",
+                f"write {gateway.queue_timeout_s} or less, or raise queue_timeout_s",
+            )
+    aging = gateway.classes.batch.aging_s
+    if aging is not None and aging + gateway.queue_timeout_s > LONGEST_ORDER_S:
+        yield Problem(
+            "classes.batch.aging_s",
+            f"{aging} and queue_timeout_s {gateway.queue_timeout_s} are together {aging + gateway.queue_timeout_s}",
+            f"write values that add up to {LONGEST_ORDER_S} or less",
+        )
+
+
+def degrade_is_reached(gateway: GatewayFields) -> Iterator[Problem]:
+    """Each model is degraded once, before its requests are refused."""
+    yield from (
+        Problem(f"{each.key}.model", each.what, each.hint)
+        for each in twice((each.model for each in gateway.degrade), "degrade")
+    )
+    longest = max(gateway.deadlines_s.values())
+    for index, each in enumerate(gateway.degrade):
+        if each.above_wait_s >= longest:
+            yield Problem(
+                f"degrade[{index}].above_wait_s",
+                f"{each.above_wait_s} is not reached: a request that would wait longer than {longest} s is refused",
+                f"write less than {longest}",
+            )
+
+
+CLIENT_RULES = (shares_add_up, limits_of_clients_fit, deadlines_fit, degrade_is_reached)
+
+
+def names_and_caps_fit(serving: ServingFields, gateway: GatewayFields) -> Iterator[Problem]:
+    """Names are served, and caps are within what the engine does. Keys begin with `gateway`.
+
+    If the stack file lists no adapters, a manifest may.
+    """
+    names = list(dict.fromkeys(each for name in serving.served_names for each in (name, name.removesuffix(":latest"))))
+    context = serving.model.context_tokens
+    for index, client in enumerate(gateway.clients):
+        key, caps = f"gateway.clients[{index}]", client.caps
+        for number, name in enumerate(client.models):
+            if serving.adapters and name not in names:
+                yield Problem(f"{key}.models[{number}]", f"{name} is not served", one_of(names, name))
+        if caps.max_tokens is not None and caps.max_tokens > context:
+            what = f"{caps.max_tokens} is above serving.model.context_tokens {context}"
+            yield Problem(f"{key}.caps.max_tokens", what, f"write at most {context}")
+        if serving.engine == "vllm" and caps.n is not None and caps.n > serving.vllm.max_answers:
+            what = f"{caps.n} is above serving.vllm.max_answers {serving.vllm.max_answers}"
+            yield Problem(f"{key}.caps.n", what, f"write at most {serving.vllm.max_answers}, or raise max_answers")
+    for index, each in enumerate(gateway.degrade):
+        key = f"gateway.degrade[{index}]"
+        if serving.engine != "vllm":
+            yield Problem(key, "works with engine vllm only", "leave it out")
+        elif serving.adapters and each.model not in names:
+            yield Problem(f"{key}.model", f"{each.model} is not served", one_of(names, each.model))
+        elif each.max_tokens > context:
+            what = f"{each.max_tokens} is above serving.model.context_tokens {context}, so no answer is shorter"
+            yield Problem(f"{key}.max_tokens", what, "write less")

@@ -1,0 +1,324 @@
+"""What a client may send, who waits, and who is refused at once."""
+
+import json
+import math
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serving.spec.gateway_classes import ClassesSpec, Degrade
+from serving.spec.gateway_clients import ClientSpec
+from tests.doubles.engine import TOKENS, EngineDouble, running_engine
+from tests.gateways import (
+    CLIENT,
+    CLIENT_KEY,
+    SECOND_CLIENT,
+    SECOND_KEY,
+    Reply,
+    RunningGateway,
+    free_port,
+    ollama_serving,
+    running_gateway,
+    wait_for,
+)
+from tests.unit.provisioning.conftest import NewGateway
+
+
+@pytest.fixture
+def people() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(40) as pool:
+        yield pool
+
+
+def clients(**first: Any) -> tuple[ClientSpec, ...]:
+    """Return two clients, the first with its own limits."""
+    return (ClientSpec.model_validate({"name": CLIENT, **first}), ClientSpec(name=SECOND_CLIENT))
+
+
+def ask(gateway: RunningGateway, *headers: str, key: str = CLIENT_KEY, name: str = "", **body: Any) -> Reply:
+    named = (f"X-Request-Id: {name}",) if name else ()
+    data = json.dumps({"model": "tiny", "prompt": "hello", **body}).encode()
+    return gateway.ask("POST", "/v1/completions", *headers, *named, key=key, body=data)
+
+
+def computed(engine: EngineDouble) -> list[dict[str, Any]]:
+    """Return the bodies that the engine got, in order."""
+    return [json.loads(got.body) for got in engine.received if got.target == "/v1/completions"]
+
+
+CAPS = {"max_tokens": 8, "n": 2, "prompt_kib": 1}
+
+TOO_LARGE = {
+    "max_tokens": ({"max_tokens": 9}, "max_tokens_too_large"),
+    "max_completion_tokens": ({"max_completion_tokens": 9}, "max_tokens_too_large"),
+    "one name of two": ({"max_tokens": 1, "max_completion_tokens": 9}, "max_tokens_too_large"),
+    "an endless answer": ({"max_tokens": -1}, "max_tokens_too_large"),
+    "n": ({"n": 3}, "n_too_large"),
+    "best_of": ({"best_of": 3}, "n_too_large"),
+    "a prompt": ({"prompt": "x" * 1025}, "prompt_too_large"),
+    "messages": ({"messages": [{"role": "user", "content": "x" * 1025}]}, "prompt_too_large"),
+    "text for a number": ({"max_tokens": "9"}, "invalid_number"),
+}
+
+
+@pytest.mark.parametrize(("body", "code"), TOO_LARGE.values(), ids=TOO_LARGE.keys())
+def test_request_above_a_cap_stops_at_the_gateway(
+    new_gateway: NewGateway, engine: EngineDouble, body: dict[str, Any], code: str
+) -> None:
+    gateway = new_gateway(clients=clients(caps=CAPS))
+    reply = ask(gateway, **body)
+    assert (reply.status, reply.code) == (400, code)
+    assert computed(engine) == []
+    assert ask(gateway, key=SECOND_KEY, **{**body, "max_tokens": 9}).status == 200  # the other client has no caps
+
+
+def test_request_within_the_caps_passes_and_one_without_a_length_gets_the_cap(
+    new_gateway: NewGateway, engine: EngineDouble
+) -> None:
+    gateway = new_gateway(clients=clients(caps=CAPS))
+    assert ask(gateway, max_tokens=8, n=2).status == 200
+    assert ask(gateway, max_tokens=None).status == 200
+    assert ask(gateway, "X-LLM-Max-Tokens: 4000", key=SECOND_KEY).status == 200
+    given = [
+        got.headers.get("X-LLM-Max-Tokens".lower()) or got.headers.get("x-llm-max-tokens") for got in _posts(engine)
+    ]
+    assert given == [None, "8", None]
+
+
+def _posts(engine: EngineDouble) -> list[Any]:
+    return [got for got in engine.received if got.target == "/v1/completions"]
+
+
+def test_ollama_needs_the_length_in_the_request(tmp_path: Path, engine: EngineDouble) -> None:
+    serving = ollama_serving(engine.port, native_api=True)
+    with running_gateway(tmp_path, engine, serving=serving, clients=clients(caps={"max_tokens": 8})) as gateway:
+        wait_for(lambda: gateway.engine_is("UP"), "the engine")
+        assert ask(gateway).code == "max_tokens_required"
+        native = json.dumps({"model": "tiny:latest", "options": {"num_predict": 9}}).encode()
+        assert gateway.ask("POST", "/api/generate", body=native).code == "max_tokens_too_large"
+        native = json.dumps({"model": "tiny", "options": {"num_predict": 8}}).encode()
+        assert gateway.ask("POST", "/api/generate", body=native).status != 400
+
+
+def test_client_gets_only_its_models(new_gateway: NewGateway) -> None:
+    gateway = new_gateway(clients=clients(models=["tiny"]))
+    reply = ask(gateway, model="contract")
+    assert (reply.status, reply.code) == (404, "model_not_found")
+    assert b"contract" not in reply.body
+    assert ask(gateway, model="contract", key=SECOND_KEY).status == 200
+
+
+def test_requests_a_minute(new_gateway: NewGateway) -> None:
+    gateway = new_gateway(clients=clients(requests_per_minute=2))
+    assert [ask(gateway).status for _ in range(2)] == [200, 200]
+    reply = ask(gateway)
+    assert (reply.status, reply.code) == (429, "requests_per_minute")
+    assert 1 <= int(reply.headers["retry-after"]) <= 30
+    assert ask(gateway, key=SECOND_KEY).status == 200
+
+
+def test_tokens_a_minute(new_gateway: NewGateway) -> None:
+    gateway = new_gateway(clients=clients(tokens_per_minute=100))
+    assert ask(gateway, max_tokens=60).status == 200
+    reply = ask(gateway, max_tokens=60)
+    assert (reply.status, reply.code) == (429, "tokens_per_minute")
+    assert 1 <= int(reply.headers["retry-after"]) <= math.ceil(60 * 62 / 100)
+    assert ask(gateway, max_tokens=20).status == 200
+    assert ask(gateway, max_tokens=101).code == "request_above_rate"
+
+
+def test_refused_request_costs_no_tokens(new_gateway: NewGateway) -> None:
+    gateway = new_gateway(clients=clients(tokens_per_minute=100, caps={"n": 1}))
+    assert ask(gateway, max_tokens=90, n=2).code == "n_too_large"
+    assert ask(gateway, max_tokens=90).status == 200
+
+
+def hold(
+    people: ThreadPoolExecutor,
+    gateway: RunningGateway,
+    engine: EngineDouble,
+    running: int,
+    waiting: int = 0,
+    **how: Any,
+) -> list[Future[Reply]]:
+    """Let requests run in the engine, which holds them, and others wait behind them."""
+    engine.hold.clear()
+    futures = [people.submit(ask, gateway, **how) for _ in range(running)]
+    wait_for(lambda: engine.running >= running, "running requests")
+    before = gateway.waiting()
+    futures += [people.submit(ask, gateway, **how) for _ in range(waiting)]
+    wait_for(lambda: gateway.waiting() == before + waiting, "waiting requests")
+    return futures
+
+
+def test_requests_at_the_same_time(people: ThreadPoolExecutor, new_gateway: NewGateway, engine: EngineDouble) -> None:
+    gateway = new_gateway(clients=clients(max_concurrency=2), max_concurrency=8)
+    held = hold(people, gateway, engine, 2)
+    reply = ask(gateway)
+    assert (reply.status, reply.code) == (429, "too_many_at_once")
+    other = hold(people, gateway, engine, 3, key=SECOND_KEY)
+    engine.hold.set()
+    assert {future.result().status for future in held + other} == {200}
+    assert ask(gateway).status == 200
+
+
+def test_batch_waits_behind_interactive(
+    people: ThreadPoolExecutor, new_gateway: NewGateway, engine: EngineDouble
+) -> None:
+    """By the client's class or the header; a batch client cannot ask for more."""
+    gateway = new_gateway(clients=clients(**{"class": "batch"}), max_concurrency=1)
+    engine.steps = threading.Semaphore(0)
+    sent = [people.submit(ask, gateway, key=SECOND_KEY, prompt="first", stream=True)]
+    wait_for(lambda: len(computed(engine)) == 1, "the first one runs")
+    order = [
+        ("batch 1", CLIENT_KEY, ()),
+        ("batch 2", CLIENT_KEY, ("X-Priority: interactive",)),
+        ("batch 3", SECOND_KEY, ("X-Priority: batch",)),
+        ("interactive 1", SECOND_KEY, ()),
+        ("interactive 2", SECOND_KEY, ("X-Priority: interactive",)),
+    ]
+    for number, (prompt, key, headers) in enumerate(order, 1):
+        sent.append(
+            people.submit(ask, gateway, *headers, key=key, prompt=prompt, stream=True, name=prompt.replace(" ", "-"))
+        )
+        wait_for(lambda number=number: gateway.waiting() == number, prompt)  # type: ignore[misc]
+    engine.steps.release(100)
+    assert {future.result().status for future in sent} == {200}
+    assert [each["prompt"] for each in computed(engine)] == [
+        "first",
+        "interactive 1",
+        "interactive 2",
+        "batch 1",
+        "batch 2",
+        "batch 3",
+    ]
+    assert (gateway.logged("batch-2")["class"], gateway.logged("interactive-1")["class"]) == ("batch", "interactive")
+
+
+def test_old_batch_goes_before_new_interactive(
+    people: ThreadPoolExecutor, new_gateway: NewGateway, engine: EngineDouble
+) -> None:
+    aging = ClassesSpec.model_validate({"batch": {"aging_s": 0}})
+    gateway = new_gateway(clients=clients(**{"class": "batch"}), max_concurrency=1, classes=aging)
+    engine.steps = threading.Semaphore(0)
+    sent = [people.submit(ask, gateway, prompt="first", stream=True)]
+    wait_for(lambda: len(computed(engine)) == 1, "the first one runs")
+    for number, (prompt, key) in enumerate((("batch", CLIENT_KEY), ("interactive", SECOND_KEY)), 1):
+        sent.append(people.submit(ask, gateway, key=key, prompt=prompt, stream=True))
+        wait_for(lambda number=number: gateway.waiting() == number, prompt)  # type: ignore[misc]
+    engine.steps.release(100)
+    assert {future.result().status for future in sent} == {200}
+    assert [each["prompt"] for each in computed(engine)] == ["first", "batch", "interactive"]
+
+
+def test_unknown_priority_is_refused(new_gateway: NewGateway) -> None:
+    reply = ask(new_gateway(), "X-Priority: urgent")
+    assert (reply.status, reply.code) == (400, "invalid_priority")
+
+
+def test_client_above_its_share_is_refused_while_others_wait_and_the_other_is_not(
+    people: ThreadPoolExecutor, new_gateway: NewGateway, engine: EngineDouble
+) -> None:
+    gateway = new_gateway(clients=clients(share=0.5), max_concurrency=2, max_queue=6)
+    held = hold(people, gateway, engine, 2, 6)  # alone it may have all
+    assert ask(gateway).code == "queue_full"
+    held += hold(people, gateway, engine, 0, 2, key=SECOND_KEY)  # below its share, behind a queue that is full
+    reply = ask(gateway)
+    assert (reply.status, reply.code) == (429, "share_exceeded")
+    engine.hold.set()
+    assert {future.result().status for future in held} == {200}
+
+
+def learn(gateway: RunningGateway, engine: EngineDouble) -> None:
+    """Let some requests take half a second each, so that the gateway knows what one takes."""
+    engine.token_s = 0.5 / len(TOKENS)
+    for _ in range(3):
+        assert ask(gateway, stream=True).status == 200
+
+
+def test_request_that_would_wait_too_long_is_refused_at_once(
+    people: ThreadPoolExecutor, new_gateway: NewGateway, engine: EngineDouble
+) -> None:
+    classes = ClassesSpec.model_validate({"interactive": {"deadline_s": 1}, "batch": {"deadline_s": 20}})
+    gateway = new_gateway(max_concurrency=1, max_queue=60, classes=classes, queue_timeout_s=30)
+    learn(gateway, engine)
+    engine.token_s = 0
+    held = hold(people, gateway, engine, 1)
+    held += [people.submit(ask, gateway) for _ in range(12)]
+    wait_for(
+        lambda: sum(future.done() for future in held) + gateway.waiting() + 1 == len(held), "each waits or is refused"
+    )
+    refused = [future.result() for future in held if future.done()]
+    assert len(refused) >= 6
+    assert {(reply.status, reply.code) for reply in refused} == {(429, "would_wait_too_long")}
+    assert all(1 <= int(reply.headers["retry-after"]) < 120 for reply in refused)
+    batch = people.submit(ask, gateway, "X-Priority: batch")
+    wait_for(lambda: gateway.waiting() == len(held) - len(refused), "the batch request waits")
+    engine.hold.set()
+    assert batch.result().status == 200
+
+
+def test_refused_clients_get_their_turns_one_after_another(
+    people: ThreadPoolExecutor, new_gateway: NewGateway, engine: EngineDouble
+) -> None:
+    gateway = new_gateway(max_concurrency=1, max_queue=0)
+    learn(gateway, engine)
+    engine.token_s = 0
+    held = hold(people, gateway, engine, 1)
+    wait_for(lambda: ask(gateway).headers["retry-after"] != "10", "the gateway knows what a request takes")
+    times = [int(ask(gateway).headers["retry-after"]) for _ in range(20)]
+    assert times == sorted(times)
+    assert times[-1] > times[0]
+    engine.hold.set()
+    assert held[0].result().status == 200
+
+
+def test_answers_are_shorter_above_a_wait(
+    people: ThreadPoolExecutor, new_gateway: NewGateway, engine: EngineDouble
+) -> None:
+    gateway = new_gateway(max_concurrency=1, degrade=(Degrade(model="tiny", max_tokens=2, above_wait_s=1),))
+    learn(gateway, engine)
+    engine.token_s = 0
+    held = hold(people, gateway, engine, 1, 4)
+    late = people.submit(ask, gateway, name="late")
+    wait_for(lambda: gateway.waiting() == 5, "the late one waits")
+    engine.hold.set()
+    assert late.result().headers["x-degraded"] == "length"
+    assert "x-degraded" not in held[0].result().headers
+    assert [
+        each.headers.get("x-llm-max-tokens") for each in _posts(engine) if each.headers["x-request-id"] == "late"
+    ] == ["2"]
+    line = gateway.logged("late")
+    assert (line["decision"], line["degraded"]) == ("degraded", "length")
+
+
+def test_request_waits_for_an_engine_that_starts(people: ThreadPoolExecutor, tmp_path: Path) -> None:
+    port = free_port()
+    with running_gateway(tmp_path, port, no_engine_wait_s=60) as gateway:
+        wait_for(lambda: gateway.engine_is("DOWN"), "HAProxy notices that it is down")
+        waiting = people.submit(ask, gateway)
+        with running_engine(port=port):
+            assert waiting.result().status == 200
+
+
+def test_wait_for_an_engine_ends(tmp_path: Path) -> None:
+    with running_gateway(tmp_path, free_port(), no_engine_wait_s=1) as gateway:
+        wait_for(lambda: gateway.engine_is("DOWN"), "HAProxy notices that it is down")
+        reply = ask(gateway)
+        assert (reply.status, reply.code) == (503, "engine_unavailable")
+        assert 30 < int(reply.headers["retry-after"]) <= 60
+
+
+def test_no_more_wait_for_an_engine_than_the_queue_holds(people: ThreadPoolExecutor, tmp_path: Path) -> None:
+    port = free_port()
+    with running_gateway(tmp_path, port, no_engine_wait_s=60, max_queue=2) as gateway:
+        wait_for(lambda: gateway.engine_is("DOWN"), "HAProxy notices that it is down")
+        sent = [people.submit(ask, gateway) for _ in range(5)]
+        wait_for(lambda: sum(future.done() for future in sent) == 3, "three are refused")
+        assert {future.result().code for future in sent if future.done()} == {"engine_unavailable"}
+        with running_engine(port=port):
+            assert sorted(future.result().status for future in sent) == [200, 200, 503, 503, 503]

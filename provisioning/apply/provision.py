@@ -50,6 +50,9 @@ def provision(
     again = f"fix the cause and run `{target.command('provision')}` again; `{target.command('logs')}` shows more"
     run.failures.raise_any(hint=again)
     mention_closed_port(run.outputs, run.results, at_once=at_once)
+    if run.gateway_is_behind:
+        front = run.outputs.gateway_host
+        say(f"! {front} does not know yet what these hosts have: run `{target.command('provision', f'HOST={front}')}`")
     say(f"✓ provision {run.outputs.stack}: {time.monotonic() - began:.1f} s; {run.written}")
     _name_next(target, roles)
     return 0
@@ -110,6 +113,7 @@ class _Run:
         self.outputs = load(target)
         mention_changed_file(target)
         self.hosts = choose(self.outputs, names)
+        self._names_before = installed_names(self.outputs)
         self.results: dict[str, HostResult] = {}
         self.failures = Failures(self.hosts, lambda name, error: self._progress.say(name, error_line(error)))
         self.resources: DesiredState
@@ -198,6 +202,12 @@ class _Run:
             return not self.failures.errors
         done = self.results.get(self.outputs.gateway_host)
         return done is not None and done.ok
+
+    @property
+    def gateway_is_behind(self) -> bool:
+        """Whether hosts behind a gateway's host now have other names than it knows, because this run left it out."""
+        is_left_out = self.outputs.gateway_host not in (None, *(host.name for host in self.hosts))
+        return is_left_out and installed_names(self.outputs) != self._names_before
 
     def _work(self, host: HostRecord) -> HostResult:
         on_event = self._progress.progress_only if self._dry_run else self._progress.event

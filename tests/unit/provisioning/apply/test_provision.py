@@ -59,6 +59,27 @@ def run(task: Any = provision, roles: Sequence[str] = ("base",)) -> int:
 
 
 @pytest.mark.usefixtures("runs")
+def test_a_run_that_leaves_the_gateway_out_names_the_command_that_tells_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A host that was provisioned alone got no request, and nothing said why."""
+    names = ("a", "b", "gate")
+    with_results(monkeypatch, {name: HostResult(host=name, ok=True) for name in names})
+    hosts = (host_values(name, address=f"203.0.113.{index}") for index, name in enumerate(names, start=7))
+    outputs = stack(*hosts).model_copy(update={"gateway_host": "gate"})
+    monkeypatch.setattr(module, "load", lambda _: outputs)
+
+    def said(*names: str) -> bool:
+        assert provision(Target(stack="test"), names=names, roles=ROLES, at_once=8) == 0
+        line = "! gate does not know yet what these hosts have: run `make provision HOST=gate STACK=test`"
+        return line in capsys.readouterr().err
+
+    assert said("a")
+    assert not said("a"), "the gateway has nothing to learn"
+    assert not said("b", "gate")
+
+
+@pytest.mark.usefixtures("runs")
 def test_roles_come_in_their_order_and_only_when_asked_for() -> None:
     outputs = stack(host_values("a"), host_values("b"))
     both = desired_state(outputs, outputs.hosts, ["gateway", "base"]).lists

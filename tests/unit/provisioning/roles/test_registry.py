@@ -11,6 +11,8 @@ from provisioning.roles.registry import REGISTRY, applicable
 SERVER = {HostRole.BASE, HostRole.ENGINE, HostRole.GATEWAY}
 ENGINE_END = {HostRole.BASE, HostRole.ENGINE, HostRole.TUNNEL_CLIENT}
 GATEWAY_END = {HostRole.BASE, HostRole.GATEWAY, HostRole.TUNNEL_SERVER}
+BEHIND_DOOR = {HostRole.BASE, HostRole.ENGINE, HostRole.DOOR}
+GATEWAY_ALONE = {HostRole.BASE, HostRole.GATEWAY}
 
 CASES = {
     "all on one host": (SERVER, ROLES, ["base", "engine", "services", "overflow", "gateway"]),
@@ -21,6 +23,9 @@ CASES = {
     "the gateway's end of a tunnel": (GATEWAY_END, ROLES, ["base", "overflow", "tunnel", "gateway"]),
     "the tunnel comes with the gateway": (ENGINE_END, ("gateway",), ["tunnel"]),
     "no tunnel without the gateway": (ENGINE_END, ("base", "engine"), ["base", "engine"]),
+    "behind a gateway's host": (BEHIND_DOOR, ROLES, ["base", "engine", "services", "door"]),
+    "the door comes with the gateway": (BEHIND_DOOR, ("gateway",), ["door"]),
+    "a gateway's host": (GATEWAY_ALONE, ROLES, ["base", "overflow", "gateway"]),
     "a role of other hosts": (GATEWAY_END, ("engine",), []),
 }
 

@@ -18,7 +18,7 @@ from services.overflow.service import client_of
 from services.overflow.settings import Settings, read_settings
 from tests.doubles.llm_provider import PROVIDER_KEY
 
-STRIDE = 9
+STRIDE = 17
 BODY = b'{"model": "tiny", "messages": [{"role": "user", "content": "hello"}], "stream": true}'
 
 

@@ -347,7 +347,7 @@ def test_cap_holds_when_the_service_is_killed(tmp_path: Path, first: ProviderDou
 
 @pytest.mark.parametrize("kind", ["openai", "anthropic"])
 def test_cap_holds_when_the_service_dies_at_any_line(tmp_path: Path, first: ProviderDouble, kind: str) -> None:
-    """A line out of nine of the service's code is the last one of a process; no charge is missing in the ledger."""
+    """Each seventeenth line of the service ends a process; no charge is missing in the ledger."""
     settings = settings_of(tmp_path, provider_at(first, kind=kind), port=1, metrics_port=2)
     (tmp_path / "settings.json").write_text(settings.to_json())
     command = [sys.executable, "-m", f"{__package__}.dying", str(tmp_path / "settings.json")]
@@ -363,8 +363,8 @@ def test_cap_holds_when_the_service_dies_at_any_line(tmp_path: Path, first: Prov
             program.stdin.write("\n")
             program.stdin.flush()
     assert int(line) == 0
-    assert deaths > 20
-    assert len(first.used) > 3
+    assert deaths > 10
+    assert len(first.used) > 2
     assert spent_in(settings.ledger) > charged(first)
 
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta, timezone
 
 from services.overflow.settings import Cap, Provider
 
@@ -203,7 +203,7 @@ class Ledger:
 
 def day_of(now: float) -> str:
     """Return the UTC day of a time in seconds since 1970."""
-    return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d")
+    return datetime.fromtimestamp(now, timezone.utc).strftime("%Y-%m-%d")
 
 
 def seconds_to_next_day(now: float) -> int:
@@ -213,6 +213,6 @@ def seconds_to_next_day(now: float) -> int:
 
 def seconds_to_next_month(now: float) -> int:
     """Return the seconds until the next UTC month, at least 1."""
-    today = datetime.fromtimestamp(now, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    today = datetime.fromtimestamp(now, timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
     first = (today.replace(day=1) + timedelta(days=32)).replace(day=1)
     return max(1, int(first.timestamp() - now))

@@ -145,6 +145,7 @@ def test_the_gateway_reaches_engines_alone() -> None:
     ("given", "words"),
     [
         pytest.param(lambda: outputs(host_values("one"), host_values("two")), "2 hosts have a gateway", id="two caps"),
+        pytest.param(lambda: outputs(host_values(pool="overflow")), "way to providers", id="name of the backend"),
         pytest.param(lambda: outputs(host_values(proxy=PROXY)), "through a proxy", id="proxy"),
         pytest.param(
             lambda: outputs(providers=[provider("together", ca="no-such.pem")]), "cannot be read as PEM", id="no CA"

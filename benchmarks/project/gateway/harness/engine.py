@@ -277,7 +277,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--agent-port", type=int, default=0)
     parser.add_argument("--places", type=int, default=4)
-    parser.add_argument("--cached-blocks", type=int, default=4096)
+    parser.add_argument("--cached-blocks", type=int, default=0)
     parser.add_argument("--adapters", type=int, default=0)
     for name in ("prefill", "token", "load"):
         parser.add_argument(f"--{name}-s", type=float, default=getattr(Times(), f"{name}_s"))

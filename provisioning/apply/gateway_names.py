@@ -1,27 +1,38 @@
-"""Tells the gateway's host which served names the hosts behind it have. Its HAProxy reloads and drops no request."""
+"""Tells gateways which served names the hosts behind them have. Their HAProxy reloads and drops no request."""
 
 from collections.abc import Mapping
 
 from core.errors import HostError
-from infra.contract.outputs import StackOutputs
+from infra.contract.outputs import HostRecord, StackOutputs
 from provisioning.converge.controller import converge
 from provisioning.hosts.installed_names import Names, installed_names, note_names
-from provisioning.hosts.topology import Topology
+from provisioning.hosts.topology import HostRole, Topology
+from serving.endpoint import endpoint_file
 
 
 def tell_gateway(outputs: StackOutputs, names: Mapping[str, Names]) -> None:
-    """Note what hosts behind the gateway have now, and bring the gateway to it. Does nothing without such hosts.
+    """Note what hosts behind a gateway's have now, and bring each gateway to it. Does nothing before a provision.
 
-    Raises HostError if the gateway's host cannot be changed.
+    Raises HostError if a gateway's host cannot be changed.
     """
-    host = Topology(outputs).gateway_host
-    if host is None:
+    hosts = _gateways(outputs)
+    if not hosts:
         return
     from provisioning.apply.desired_state import desired_state  # templates and certificates take time to import
 
     note_names(outputs, names)
-    lists = desired_state(outputs, (host,), ("gateway",), installed=installed_names(outputs)).lists
-    result = converge(host, lists[host.name], dry_run=False, on_event=lambda _host, _event: None)
-    if not result.ok:
-        first = (*result.failed, *result.skipped)[0]
-        raise HostError(f"the gateway was not changed: {first.id}: {first.error}", where=host.name)
+    installed = None if outputs.gateway_host is None else installed_names(outputs)
+    lists = desired_state(outputs, hosts, ("gateway",), installed=installed).lists
+    for host in hosts:
+        result = converge(host, lists[host.name], dry_run=False, on_event=lambda _host, _event: None)
+        if not result.ok:
+            first = (*result.failed, *result.skipped)[0]
+            raise HostError(f"the gateway was not changed: {first.id}: {first.error}", where=host.name)
+
+
+def _gateways(outputs: StackOutputs) -> tuple[HostRecord, ...]:
+    """Return the hosts with a gateway. Without one on a host of its own, a provision may have left them out so far."""
+    topology = Topology(outputs)
+    if topology.gateway_host is not None:
+        return (topology.gateway_host,)
+    return topology.hosts_with(HostRole.GATEWAY) if endpoint_file(outputs.stack).exists() else ()

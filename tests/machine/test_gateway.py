@@ -48,7 +48,7 @@ class Gateway:
         """Its address for clients."""
         endpoint = desired_state(self.outputs, [self.host], ["gateway"]).endpoint
         assert endpoint
-        return endpoint.model_copy(update={"models": ("tiny", "contract", "contract@1"), "adapters": ("contract",)})
+        return endpoint
 
     def client(self) -> Client:
         """Return a client with the right key."""
@@ -63,6 +63,15 @@ class Gateway:
         return remote(self.host, f"journalctl -q --no-pager -o cat -u {GATEWAY_UNIT}")
 
 
+TINY = {"kind": "tiny", "name": "llama"}
+
+SERVING = {
+    "model": {"name": "tiny", "source": TINY},
+    "adapters": [{"name": "contract", "source": {**TINY, "adapter": "a"}}],
+}
+"""What the engine double serves."""
+
+
 @pytest.fixture(scope="module")
 def gateway(machine_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A machine with only the gateway role, and an engine double started after it.
@@ -74,7 +83,7 @@ def gateway(machine_state: Path, tmp_path_factory: pytest.TempPathFactory) -> It
         patch.setenv("LLM_DEPLOY_STATE", str(keys))
         patch.setenv("LLM_DEPLOY_RUNS", str(keys / "runs"))
         host = make("gateway", memory_mib=512)
-        outputs = stack().model_copy(update={"hosts": (host,)})
+        outputs = stack(serving=SERVING).model_copy(update={"hosts": (host,)})
         made = Gateway(host, outputs)
         first = bring(host, made.desired())
         assert first.result.ok, [(failed.id, failed.error, failed.detail) for failed in first.result.failed]

@@ -164,7 +164,8 @@ def waited_seconds(provision: Path) -> float:
     """
     hosts = json.loads(provision.read_text())["hosts"]
     changes = (host["change_seconds"].items() for host in hosts)
-    return max(float(sum(s for resource, s in each if resource.startswith(WAITED_FOR))) for each in changes)
+    waited = (float(sum(s for resource, s in each if resource.startswith(WAITED_FOR))) for each in changes)
+    return max(waited, default=0.0)
 
 
 def once_steps(file: Path) -> list[tuple[str, float]]:

@@ -176,7 +176,7 @@ def test_the_tour_prints_its_plan_and_its_times(
         lines[0]
         == f"demo: one machine (stack {stack}) made, provisioned, proved and {end}; results in runs/{stack}/{RUN}"
     )
-    costs = "    105.5 s  in all: 80.0 s of package installs and model load, 25.5 s our own"
+    costs = "    105.5 s  in all: 50.0 s of package installs and model load, 55.5 s our own"
     if end == "removed":
         assert lines[-1] == costs
     else:

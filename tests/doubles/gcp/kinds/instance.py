@@ -74,7 +74,7 @@ class Instance(Kind[Gcp]):
                 "instance requires stopping it. To acknowledge this, please set allow_stopping_for_update = true"
             )
         for key in ("bootDisk", "attachedDisks", "networkInterfaces"):
-            if old.get(key) != new.get(key):
+            if _as_asked(old.get(key)) != _as_asked(new.get(key)):
                 raise CloudError(f"the double does not change {key} in place")
         before, after = (str(each["machineType"]).partition("-")[0] for each in (old, new))
         if before != after:
@@ -93,6 +93,13 @@ class Instance(Kind[Gcp]):
         if state.get("deletionProtection"):
             raise CloudError(f"cannot delete instance {identity} without setting deletion_protection=false")
         cloud.delete(identity, "instance")
+
+
+def _as_asked(value: Any) -> Any:
+    """Return an input without the addresses that GCP has added to interfaces."""
+    if not isinstance(value, list):
+        return value
+    return [{key: each[key] for key in each if key != "networkIp"} for each in value]
 
 
 def _body(inputs: Properties) -> dict[str, Any]:

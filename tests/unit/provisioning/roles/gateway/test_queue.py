@@ -3,6 +3,7 @@
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from tests.doubles.engine import EngineDouble, running_engine
 from tests.gateways import CLIENT_KEY, Reply, RunningGateway, free_port, running_gateway, wait_for
+from tests.slowness import patient
 from tests.unit.provisioning.conftest import NewGateway
 
 CHAT = b'{"model":"tiny"}'
@@ -103,6 +105,23 @@ def test_client_that_hangs_up_frees_its_place_in_the_queue(
     engine.hold.set()
     assert running.result().status == 200
     assert len([got for got in engine.received if got.target == "/v1/completions"]) == 0
+
+
+def test_client_that_hangs_up_before_the_answer_frees_its_place_at_the_engine(
+    new_gateway: NewGateway, engine: EngineDouble
+) -> None:
+    gateway = new_gateway(max_concurrency=1, max_queue=0)
+    engine.hold.clear()
+    with gateway.connect() as impatient:
+        head = f"POST /v1/completions HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer {CLIENT_KEY}\r\n"
+        impatient.sendall(f"{head}Content-Length: {len(CHAT)}\r\n\r\n".encode() + CHAT)
+        wait_for(lambda: engine.running == 1, "it runs")
+        assert ask(gateway).code == "queue_full"
+    began = time.monotonic()
+    wait_for(lambda: gateway.log_lines()[-1]["ended"].startswith("C"), "the gateway notices")
+    assert time.monotonic() - began < patient(0.2)
+    engine.hold.set()
+    assert ask(gateway).status == 200
 
 
 def test_client_that_hangs_up_in_a_stream_ends_the_engines_work(new_gateway: NewGateway, engine: EngineDouble) -> None:

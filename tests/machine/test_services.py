@@ -95,6 +95,7 @@ def test_a_notice_drains_lets_answers_end_and_stops_the_engine_in_time(host: Hos
         began=$(now_ms)
         put action "{{\\"action\\": \\"terminate\\", \\"time\\": \\"$(date -u -d '+15 seconds' +%FT%TZ)\\"}}"
         drained; echo $(($(now_ms) - began))
+        await 'says {WATCH_UNIT} | grep -q ^drains'; await 'says {SPOT_UNIT} | grep -q takes'
         agent; says {SPOT_UNIT}; says {WATCH_UNIT}
         wait; tail -n 2 /run/stream | tr -d '\\n'; echo
         systemctl is-active vllm.service

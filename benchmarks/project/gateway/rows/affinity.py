@@ -31,7 +31,7 @@ def run(bench: Bench) -> None:
     """Send the same requests through the gateway, then with HAProxy's leastconn alone."""
     requests = bench.pick(3000, 300)
     chance = random.Random(7)  # noqa: S311
-    groups = [min(int(chance.paretovariate(0.8)) - 1, GROUPS - 1) for _ in range(requests)]
+    groups = [chance.randrange(GROUPS) for _ in range(requests)]
     texts = [f"{group:04d} " + chr(ord("a") + group % 26) * COMMON_BYTES for group in range(GROUPS)]
     bodies = [chat(f"{texts[group]} {number:06d}", max_tokens=2) for number, group in enumerate(groups)]
     spans: dict[str, list[float]] = {OURS: [], PLAIN: []}

@@ -18,6 +18,7 @@ from provisioning.roles.gateway.process import GATEWAY_DIR
 from provisioning.roles.host.layout import ENGINE_ENV, GATEWAY_UNIT, HAPROXY_ADMIN_SOCKET
 from serving.endpoint import Endpoint
 from serving.smoke.run import smoke, wait_until_ready
+from serving.spec.gateway_clients import ClientSpec
 from serving.spec.rules import METRICS_PORT
 from serving.timed_client import Client, StreamedAnswer
 from tests.doubles import engine as engine_double
@@ -295,8 +296,9 @@ def test_configuration_that_haproxy_refuses_is_not_put_in_place(gateway: Gateway
 
 
 def test_client_keys_are_made_for_each_name(gateway: Gateway) -> None:
+    clients = tuple(ClientSpec(name=name) for name in ("default", "batch"))
     two = gateway.outputs.model_copy(
-        update={"gateway": gateway.outputs.gateway.model_copy(update={"clients": ("default", "batch")})}
+        update={"gateway": gateway.outputs.gateway.model_copy(update={"clients": clients})}
     )
     assert bring(gateway.host, replace(gateway, outputs=two).desired()).result.ok
     key = client_keys(two.stack, ("default", "batch"))["batch"].value

@@ -31,7 +31,7 @@ WORKERS ?= --numprocesses=$(shell expr $$(nproc) + $(if $(filter test,$@),2,0)) 
 export LLM_DEPLOY_RUN ?= $(shell date -u +%Y%m%dT%H%M%S.%3NZ)
 
 TARGETS := help setup ask demo deploy deploy-cpu deploy-gpu deploy-gpu-spot preflight preview up plan provision smoke refresh \
-	down orphans leftovers adopt bundle status spend adapters logs ssh restart reboot upgrade-engine rotate-key \
+	down orphans leftovers adopt bundle status top spend dashboards adapters logs ssh restart reboot upgrade-engine rotate-key \
 	test test-unit fuzz check format bench-start bench-preview bench-up-down bench-converge bench-gateway
 .PHONY: $(TARGETS)
 
@@ -122,6 +122,9 @@ bundle: .venv/.ready ## Make an archive that provisions the hosts of STACK witho
 status: .venv/.ready ## Show one screen per host: engine, models, certificate, disk, memory
 	@$(FAB) status $(HOSTS) $(ARGS)
 
+top: .venv/.ready ## Show requests, queue, tokens a second and errors, live (ARGS="--once --json")
+	@$(FAB) top $(HOSTS) $(ARGS)
+
 spend: .venv/.ready ## Show what providers cost, by day, provider and client (ARGS=--json)
 	@$(FAB) spend $(HOSTS) $(ARGS)
 
@@ -149,6 +152,9 @@ rotate-key: .venv/.ready ## Make a new API key for CLIENT=name; the old one work
 provider = $(or $(PROVIDER),$(LLM_PROVIDER),gateway)
 ask: .venv/.ready .venv/.ready-clients ## Ask a model: make ask "…" or Q="…" (PROVIDER=claude|openai|ollama|vllm, or the gateway of STACK; ARGS="--stream --system FILE")
 	@$(PYTHON) -m serving.ask --provider $(provider) $(if $(or $(filter gateway,$(provider)),$(findstring command,$(origin STACK))),--stack $(STACK)) $(ARGS)
+
+dashboards: .venv/.ready ## Write the Grafana dashboards, and say how to load them
+	@$(PYTHON) -m provisioning.dashboards.write
 
 ##@ Working on this repository
 setup: .venv/.ready ## Install the tools of this checkout (every target does it if needed)

@@ -20,3 +20,19 @@ OVERFLOW_PORT = 8411
 
 OVERFLOW_METRICS_PORT = 8412
 """Where that service shows its state to a Prometheus on its host."""
+
+PROMETHEUS_PORT = 9090
+ALERTMANAGER_PORT = 9093
+NODE_EXPORTER_PORT = 9100
+ACCESS_METRICS_PORT = 8409
+"""Where mtail serves what it reads in the access log."""
+
+SCREEN_PORTS = (PROMETHEUS_PORT, ALERTMANAGER_PORT)
+"""Pages of the monitoring that people open, over SSH."""
+
+MONITORING_PORTS = (
+    ACCESS_METRICS_PORT,
+    NODE_EXPORTER_PORT,
+    *SCREEN_PORTS,
+)
+"""Ports of the monitoring, on the loopback of its host."""

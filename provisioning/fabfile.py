@@ -109,6 +109,18 @@ def status(
     return status(target, names=host, at_once=at_once, as_json=json)
 
 
+@fab_task(HOSTS | {"once": "Show it once, and end."} | AS_JSON)
+def top(
+    _: Any, *, stack: str = "", inventory: str = "", host: Names = (), once: bool = False, json: bool = False
+) -> int:
+    """Live view: hosts, places, queue, tokens a second, first token, errors, overflow; needs no Prometheus."""
+    target = Target(stack, inventory)
+    say(f"→ top {target.name}")
+    from provisioning.operate.top.command import run
+
+    return run(target, names=host, once=once, as_json=json)
+
+
 @fab_task(TARGET | {"wait-s": "How long the endpoint may take to get ready."} | AS_JSON)
 def smoke(_: Any, *, stack: str = "", inventory: str = "", wait_s: str = "", json: bool = False) -> int:
     """Check that the endpoint answers, that it requires a key, and that GPU hosts compute on their GPUs."""

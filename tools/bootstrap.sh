@@ -123,7 +123,11 @@ is_done && exit 0
 
 case $purpose in
   commands | aws | gcp | clients) ;;
-  tests) need_programs git=git ssh-keygen=openssh-client ss=iproute2 haproxy=haproxy gpg=gpg gpg-agent=gpg-agent ;;
+  tests)
+    need_programs git=git ssh-keygen=openssh-client ss=iproute2 haproxy=haproxy gpg=gpg gpg-agent=gpg-agent \
+      promtool=prometheus amtool=prometheus-alertmanager mtail=mtail \
+      prometheus-node-exporter=prometheus-node-exporter
+    ;;
   checks) need_programs git=git shellcheck=shellcheck ;;
   *) fail "tools/bootstrap.sh: unknown argument $purpose" "write tests, checks, aws, gcp, clients or nothing" ;;
 esac

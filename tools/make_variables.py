@@ -37,6 +37,8 @@ USES: Mapping[str, Sequence[str]] = {
     "bundle": _ON_SOME_HOSTS,
     "status": _ON_SOME_HOSTS,
     "spend": _ON_SOME_HOSTS,
+    "top": _ON_SOME_HOSTS,
+    "dashboards": (),
     "adapters": (*_ON_HOSTS, "DO"),
     "logs": _ON_SOME_HOSTS,
     "ssh": _ON_SOME_HOSTS,

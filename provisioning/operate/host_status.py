@@ -8,7 +8,7 @@ from typing import Any
 from infra.contract.outputs import HostRecord
 from provisioning.operate.fabric_status import Fabric
 from provisioning.operate.unit_state import UnitState
-from provisioning.roles.host.layout import ENGINE_UNIT, GATEWAY_UNIT, GUARD_TABLE
+from provisioning.roles.host.layout import ENGINE_UNIT, GATEWAY_UNIT, GUARD_TABLE, MONITORING_UNITS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +157,9 @@ class HostStatus:
         if self.error:
             return self.error
         names = {unit.name for unit in self.units}
-        words = [f"{unit.name} is {unit.words}" for unit in self.units if not unit.active]
+        # A host serves without its monitoring; the screen marks such a unit.
+        units = [unit for unit in self.units if unit.name not in MONITORING_UNITS]
+        words = [f"{unit.name} is {unit.words}" for unit in units if not unit.active]
         words += [f"{name}: {what}" for name, what in self.lost]
         words += [self.fabric.problem] if self.fabric is not None and self.fabric.problem else []
         if not words and self.engine_installed:

@@ -129,7 +129,11 @@ def ask(
     engine_unit, roles = ENGINE_UNIT[outputs.serving.engine], Topology(outputs).roles_of(host)
     port = DOOR_PORT if HostRole.DOOR in roles else outputs.gateway.port
     question = {
-        "units": units_with_status(outputs.serving.engine),
+        "units": units_with_status(
+            outputs.serving.engine,
+            monitoring=outputs.gateway.monitoring is not None,
+            alerts=outputs.gateway.alerts is not None,
+        ),
         "engine": outputs.serving.engine,
         "engine_unit": engine_unit,
         "engine_port": outputs.serving.port,

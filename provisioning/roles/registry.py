@@ -16,6 +16,7 @@ from provisioning.roles.gateway.pools import pools_of
 from provisioning.roles.gateway.tunnel import tunnel
 from provisioning.roles.host.base import base
 from provisioning.roles.inputs import RoleInputs
+from provisioning.roles.monitoring.role import monitoring
 from provisioning.roles.services.overflow import overflow
 from provisioning.roles.services.role import services
 from serving.spec.gateway_size import reserved_mib
@@ -74,6 +75,10 @@ def _door(host: HostRecord, inputs: RoleInputs) -> list[Resource]:
     return door(host, outputs.serving, outputs.gateway, secrets, reserved)
 
 
+def _monitoring(host: HostRecord, inputs: RoleInputs) -> list[Resource]:
+    return monitoring(inputs.outputs, host)
+
+
 REGISTRY: Mapping[str, Role] = {
     "base": Role("base", {HostRole.BASE}, _base),
     "engine": Role("engine", {HostRole.ENGINE}, _engine),
@@ -82,8 +87,9 @@ REGISTRY: Mapping[str, Role] = {
     "tunnel": Role("gateway", {HostRole.TUNNEL_CLIENT, HostRole.TUNNEL_SERVER}, _tunnel),
     "door": Role("gateway", {HostRole.DOOR}, _door),
     "gateway": Role("gateway", {HostRole.GATEWAY}, _gateway),
+    "monitoring": Role("monitoring", {HostRole.GATEWAY}, _monitoring),
 }
-"""By name, in the order in which a host gets them. The gateway is last: it opens when the engine answers."""
+"""By name, in the order in which a host gets them. The gateway opens when the engine answers."""
 
 
 def applicable(host_roles: Set[HostRole], options: Sequence[str]) -> list[str]:

@@ -11,6 +11,7 @@ from serving.spec.gateway_classes import LONGEST_ORDER_S, ClassesSpec, Degrade
 from serving.spec.gateway_clients import ClientEntry, ClientSpec
 from serving.spec.gateway_origins import Origin
 from serving.spec.gateway_overflow import OverflowSpec
+from serving.spec.monitoring_fields import AlertsSpec, MonitoringSpec
 
 HostnameText = Annotated[
     str,
@@ -54,6 +55,10 @@ class GatewayFields(Frozen):
     tls: Annotated[ProjectCa | TlsFiles, Field(discriminator="kind")] = Field(
         default=ProjectCa(), description="Where the certificate comes from: a mapping with kind project_ca or files."
     )
+    monitoring: MonitoringSpec | None = Field(
+        default=None, description="Metrics, alerts and dashboards on the gateway's host; `{}` for the defaults."
+    )
+    alerts: AlertsSpec | None = Field(default=None, description="Where alerts go. None: only Prometheus shows them.")
     clients: tuple[ClientEntry, ...] = Field(
         default=(ClientSpec(name="default"),),
         min_length=1,

@@ -5,7 +5,7 @@ They use no network and do not know the machine. Rules about GPU and memory are 
 
 from collections.abc import Iterator
 
-from core.ports import AGENT_PORT, DOOR_PORT, SSH_PORT
+from core.ports import AGENT_PORT, DOOR_PORT, MONITORING_PORTS, SSH_PORT
 from core.reading.rules import Problem, one_of
 from serving.spec.fields import AdapterSpec, ServingFields
 from serving.spec.gateway_fields import GatewayFields
@@ -193,7 +193,32 @@ def overflow_may_happen(gateway: GatewayFields) -> Iterator[Problem]:
     return overflow_fits_gateway(gateway.overflow, gateway.clients, gateway.request_timeout_s)
 
 
-GATEWAY_RULES = (gateway_port_is_free, waits_end_in_order, files_differ, overflow_may_happen, *CLIENT_RULES)
+def alerts_have_a_source(gateway: GatewayFields) -> Iterator[Problem]:
+    """Alerts come from the monitoring."""
+    if gateway.alerts is not None and gateway.monitoring is None:
+        yield Problem("alerts", "cannot fire without monitoring", "write monitoring: {} beside it")
+
+
+def first_token_fits_wait(gateway: GatewayFields) -> Iterator[Problem]:
+    """The threshold of an alert is a time that a request can reach."""
+    longest = gateway.queue_timeout_s + gateway.request_timeout_s
+    if gateway.monitoring is not None and gateway.monitoring.first_token_p95_s > longest:
+        yield Problem(
+            "monitoring.first_token_p95_s",
+            f"{gateway.monitoring.first_token_p95_s:g} is longer than queue_timeout_s and request_timeout_s together",
+            f"write at most {longest}",
+        )
+
+
+GATEWAY_RULES = (
+    gateway_port_is_free,
+    waits_end_in_order,
+    files_differ,
+    overflow_may_happen,
+    *CLIENT_RULES,
+    alerts_have_a_source,
+    first_token_fits_wait,
+)
 
 
 def gateway_fits_serving(serving: ServingFields, gateway: GatewayFields) -> Iterator[Problem]:
@@ -219,3 +244,5 @@ def ports_differ(serving: ServingFields, gateway: GatewayFields) -> Iterator[Pro
     for key, port in (("gateway.port", gateway.port), (f"serving.{serving.engine}.port", serving.port)):
         if port == METRICS_PORT:
             yield Problem(key, f"{port} is the port of the gateway's metrics", "write another port")
+        elif gateway.monitoring is not None and port in MONITORING_PORTS:
+            yield Problem(key, f"{port} is a port of the monitoring", "write another port")

@@ -141,9 +141,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _metrics(self, engine: EngineDouble) -> None:
         """Answer like vLLM, whose counters need no key."""
-        labels = '{engine="0",model_name="tiny"}'
-        text = f"vllm:num_requests_running{labels} {engine.running}.0\nvllm:generation_tokens_total{labels} "
-        self._send(200, "text/plain", f"{text}{engine.computed}.0\n".encode())
+        self._send(200, "text/plain", vllm_metrics(engine).encode())
 
     def _body(self) -> bytes:
         if self.headers.get("transfer-encoding", "").lower() != "chunked":
@@ -256,6 +254,31 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
+
+
+VLLM_METRICS = """\
+vllm:num_requests_running{{{labels}}} {running}
+vllm:num_requests_waiting{{{labels}}} 0.0
+vllm:kv_cache_usage_perc{{{labels}}} 0.25
+vllm:prefix_cache_queries_total{{{labels}}} {tokens}
+vllm:prefix_cache_hits_total{{{labels}}} {tokens}
+vllm:num_preemptions_total{{{labels}}} 0.0
+vllm:prompt_tokens_total{{{labels}}} {tokens}
+vllm:generation_tokens_total{{{labels}}} {tokens}
+vllm:request_success_total{{{labels},finished_reason="stop"}} {tokens}
+vllm:time_to_first_token_seconds_bucket{{{labels},le="0.1"}} {tokens}
+vllm:time_to_first_token_seconds_bucket{{{labels},le="+Inf"}} {tokens}
+vllm:inter_token_latency_seconds_bucket{{{labels},le="0.05"}} {tokens}
+vllm:inter_token_latency_seconds_bucket{{{labels},le="+Inf"}} {tokens}
+vllm:lora_requests_info{{max_lora="2",running_lora_adapters="contract",waiting_lora_adapters=""}} 1.0
+"""
+"""The part of vLLM 0.32's metrics that alerts and dashboards read; tests/machine/test_vllm.py compares the names."""
+
+
+def vllm_metrics(engine: EngineDouble) -> str:
+    """Return metrics in vLLM's words. Each of its counters is the number of tokens."""
+    labels = f'engine="0",model_name="{engine.models[0]}"'
+    return VLLM_METRICS.format(labels=labels, running=float(engine.running), tokens=float(engine.computed))
 
 
 def _usage(tokens: int) -> dict[str, int]:

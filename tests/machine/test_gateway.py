@@ -19,6 +19,7 @@ from provisioning.roles.host.layout import ENGINE_ENV, GATEWAY_UNIT, HAPROXY_ADM
 from serving.endpoint import Endpoint
 from serving.smoke.run import smoke, wait_until_ready
 from serving.spec.gateway_clients import ClientSpec
+from serving.spec.models import GatewaySpec
 from serving.spec.rules import METRICS_PORT
 from serving.timed_client import Client, StreamedAnswer
 from tests.doubles import engine as engine_double
@@ -28,6 +29,7 @@ from tests.unit.provisioning.records import stack
 
 TOKEN_S = 0.1
 ROUNDS = 10
+MONITORED_JOBS = {"haproxy", "engine", "access", "node", "prometheus", "alertmanager"}
 STREAM_TOKENS = ROUNDS * len(engine_double.TOKENS)
 """A stream takes four seconds, longer than a run of the role."""
 
@@ -83,7 +85,7 @@ def gateway(machine_state: Path, tmp_path_factory: pytest.TempPathFactory) -> It
     with pytest.MonkeyPatch.context() as patch, making_machines(machine_state) as make:
         patch.setenv("LLM_DEPLOY_STATE", str(keys))
         patch.setenv("LLM_DEPLOY_RUNS", str(keys / "runs"))
-        host = make("gateway", memory_mib=512)
+        host = make("gateway", memory_mib=1024)
         outputs = stack(serving=SERVING).model_copy(update={"hosts": (host,)})
         made = Gateway(host, outputs)
         first = bring(host, made.desired())
@@ -304,3 +306,64 @@ def test_client_keys_are_made_for_each_name(gateway: Gateway) -> None:
     key = client_keys(two.stack, ("default", "batch"))["batch"].value
     with Client(gateway.endpoint.url, key=SecretStr(key), ca=gateway.endpoint.ca) as client:
         poll(lambda: client.ask("GET", "/v1/models").status_code == 200)
+
+
+WEBHOOK = """
+import http.server
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        with open("/root/alerts", "ab") as file:
+            file.write(self.rfile.read(int(self.headers["Content-Length"])) + b"\\n")
+        self.send_response(200)
+        self.end_headers()
+http.server.HTTPServer(("127.0.0.1", 9999), Handler).serve_forever()
+"""
+
+
+def test_monitoring_sees_requests_and_its_alerts_arrive(gateway: Gateway) -> None:
+    """Prometheus reads all parts on loopback, the access log becomes metrics, and an alert reaches the webhook."""
+    remote(gateway.host, f"cat > /root/webhook.py <<'END'\n{WEBHOOK}\nEND\n")
+    remote(gateway.host, "systemd-run --unit=webhook python3 /root/webhook.py")
+    spec = GatewaySpec.model_validate(
+        {**gateway.outputs.gateway.model_dump(), "monitoring": {}, "alerts": {"webhook": "http://127.0.0.1:9999/"}}
+    )
+    outputs = gateway.outputs.model_copy(update={"gateway": spec})
+    desired = desired_state(outputs, [gateway.host], ["gateway", "monitoring"]).lists[gateway.host.name]
+    first = bring(gateway.host, desired)
+    assert first.result.ok, [(failed.id, failed.error, failed.detail) for failed in first.result.failed]
+    assert [outcome.id for outcome in bring(gateway.host, desired).result.changed] == []
+
+    def query(expression: str) -> list[tuple[dict[str, str], str]]:
+        asked = f"curl -sf --data-urlencode 'query={expression}' http://127.0.0.1:9090/api/v1/query"
+        return [
+            (each["metric"], each["value"][1]) for each in json.loads(remote(gateway.host, asked))["data"]["result"]
+        ]
+
+    poll(lambda: {seen["job"] for seen, value in query("up") if value == "1"} == MONITORED_JOBS)
+    with gateway.client() as client:
+        client.chat("tiny", "hello", max_tokens=1)
+    poll(lambda: query("sum by (decision) (llm_requests_total) > 0"))
+    poll(lambda: query("llm_certificate_expires_seconds > time()"))
+    poll(lambda: query("vllm:num_requests_running"))
+    poll(lambda: query("llm_journal_bytes > 0"))
+    assert query("sum(llm_host_metrics_failed)")[0][1] == "0"
+    listening = {line.split()[3] for line in remote(gateway.host, "ss -Hltn").splitlines()}
+    for port in ("8409", "9090", "9093", "9100"):
+        assert {each for each in listening if each.endswith(f":{port}")} == {f"127.0.0.1:{port}"}
+    assert not {each for each in listening if each.endswith((":9094", ":3903"))}
+    said = remote(gateway.host, "stat -c '%a %U' /etc/llm/monitoring/alertmanager.yml")
+    assert said.strip() == "600 root"
+
+    remote(gateway.host, "amtool --alertmanager.url=http://127.0.0.1:9093 alert add SpotNotice host=one")
+    poll(lambda: "SpotNotice" in remote(gateway.host, "cat /root/alerts 2>/dev/null || true"))
+
+    remote(gateway.host, "systemctl kill --signal=KILL --kill-whom=all llm-access-metrics.service")
+    restarts = "systemctl show --value -p NRestarts llm-access-metrics.service"
+    poll(lambda: remote(gateway.host, restarts).strip() != "0")
+    poll(lambda: remote(gateway.host, "curl -s http://127.0.0.1:8409/metrics | grep llm_log_lines_total || true"))
+    without = desired_state(gateway.outputs, [gateway.host], ["monitoring"]).lists[gateway.host.name]
+    assert bring(gateway.host, without).result.ok
+    assert not remote(
+        gateway.host, "ss -Hltn 'sport = :9090 or sport = :9093 or sport = :9100 or sport = :8409'"
+    ).strip()
+    assert [outcome.id for outcome in bring(gateway.host, without).result.changed] == []

@@ -122,7 +122,7 @@ def _unit_text(host: HostRecord, serving: ServingSpec, sources: ResolvedSources,
         command=launch.argv,
         environment={
             **launch.environment,
-            **limits_environment(serving.vllm, environment(host, serving, sources)),
+            **limits_environment(serving, environment(host, serving, sources)),
         },
         engine_env=ENGINE_ENV,
     )

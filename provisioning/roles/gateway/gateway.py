@@ -22,6 +22,9 @@ from serving.spec.models import GatewaySpec
 
 HEALTH_PATH = "/health"
 
+ENGINE_METRICS_PATH = "/engine-metrics"
+"""Where the gateway's metrics port passes on the metrics of an engine on loopback."""
+
 Paths = Mapping[str, tuple[str, ...]]
 """Whole paths by method."""
 
@@ -124,6 +127,8 @@ def haproxy_config(pools: Sequence[Pool], gateway: GatewaySpec, places: Places, 
         key_headers=KEY_HEADERS,
         exposed_headers=EXPOSED_HEADERS,
         health_path=HEALTH_PATH,
+        engine_metrics=[pool for pool in pools if pool.serving.engine == "vllm" and pool.on_loopback],
+        engine_metrics_path=ENGINE_METRICS_PATH,
         overflow_address=places.overflow_address,
         passed_headers=PASSED_HEADERS,
         text_headers=TEXT_HEADERS,

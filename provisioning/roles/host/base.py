@@ -4,6 +4,7 @@ Knows no engine and no model. A container shares its kernel, so it gets no swap,
 """
 
 from catalog.clouds import MADE, RENTED
+from core.ports import SCREEN_PORTS
 from infra.contract.outputs import HostRecord
 from provisioning.converge.proxy import apt_file
 from provisioning.converge.resources import Command, File, Packages, Resource, SshdFile, Swap, Sysctl, Unit, User
@@ -84,7 +85,7 @@ def base(host: HostRecord, gateway: GatewaySpec, gateway_host: HostRecord | None
         *_journal(),
         *_security_updates(),
         *([] if host.virtualization == "container" else [*_clock(), *_memory(host), *_kernel()]),
-        *_sshd(host),
+        *_sshd(host, gateway),
         *firewall.resources(host, gateway, gateway_host),
     ]
 
@@ -164,7 +165,7 @@ def _kernel() -> list[Resource]:
     return [Sysctl(name=name, value=value) for name, value in SYSCTLS.items()]
 
 
-def _sshd(host: HostRecord) -> list[Resource]:
+def _sshd(host: HostRecord, gateway: GatewaySpec) -> list[Resource]:
     """Return keys-only SSH. sshd first tests the file together with the others, so a broken one is never installed.
 
     People may work on hosts that existed before. There, forwarding, the number of tries and root logins stay as they
@@ -175,7 +176,7 @@ def _sshd(host: HostRecord) -> list[Resource]:
         ours=host.cloud in MADE,
         login_is_root=host.user == "root",
         keys_only=not host.password_logins,
-        metrics_ports=(METRICS_PORT, GPU_METRICS_PORT),
+        metrics_ports=(METRICS_PORT, GPU_METRICS_PORT, *(SCREEN_PORTS if gateway.monitoring else ())),
     )
     check = first_file_check(keys_only=not host.password_logins, people_work_there=host.cloud not in MADE)
     return sshd_settings(SshdFile(path=SSHD_FILE, content=content, check=check), "base")

@@ -72,6 +72,21 @@ WAY_OUT_UNIT = "llm-way-out.service"
 
 FIREWALL_UNIT = "llm-firewall.service"
 
+PROMETHEUS_UNIT = "prometheus.service"
+
+ALERTMANAGER_UNIT = "prometheus-alertmanager.service"
+
+NODE_EXPORTER_UNIT = "prometheus-node-exporter.service"
+
+ACCESS_METRICS_UNIT = "llm-access-metrics.service"
+"""mtail, which reads the access log."""
+
+HOST_METRICS_UNIT = "llm-host-metrics.timer"
+"""Measures the host once a minute."""
+
+MONITORING_UNITS = (PROMETHEUS_UNIT, ALERTMANAGER_UNIT, NODE_EXPORTER_UNIT, ACCESS_METRICS_UNIT, HOST_METRICS_UNIT)
+"""On a gateway's host with `gateway.monitoring`; Alertmanager only with `gateway.alerts`."""
+
 GUARD_UNIT = "llm-engine-guard.service"
 """On the gateway's host, if its engine comes through a tunnel."""
 
@@ -88,8 +103,9 @@ RELEASE_NOTES = "/var/lib/llm-deploy/releases"
 """The host's record of an engine's releases, one file per unit (programs/engine/engine_release.py)."""
 
 
-def units_with_status(engine: str) -> list[str]:
+def units_with_status(engine: str, *, alerts: bool = False, monitoring: bool = False) -> list[str]:
     """Return the units that `status` shows, in its order. It leaves out those that a host does not have."""
+    watching = [unit for unit in MONITORING_UNITS if alerts or unit != ALERTMANAGER_UNIT] if monitoring else []
     return [
         ENGINE_UNIT[engine],
         WATCH_UNIT,
@@ -102,6 +118,7 @@ def units_with_status(engine: str) -> list[str]:
         WAY_OUT_UNIT,
         GATEWAY_UNIT,
         FIREWALL_UNIT,
+        *watching,
     ]
 
 

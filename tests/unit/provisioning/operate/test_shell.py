@@ -12,6 +12,7 @@ from provisioning.hosts.target import Target
 from provisioning.operate.shell import ssh, ssh_arguments
 from provisioning.roles.host.base import base
 from serving.spec.models import GatewaySpec
+from serving.spec.monitoring_fields import MonitoringSpec
 from tests.unit.provisioning.records import host, host_values, ssh_target, stack
 
 
@@ -34,7 +35,13 @@ def test_docs_forward_only_ports_that_our_sshd_allows() -> None:
     """Once two pages said `ssh -L`, which sshd refused, as our file said DisableForwarding."""
     pages = "".join(path.read_text() for path in [CHECKOUT / "README.md", *(CHECKOUT / "docs").rglob("*.md")])
     led = set(re.findall(r"--forward (\d+)", pages))
-    settings = str(next(each for each in base(host(cloud="aws"), GatewaySpec()) if isinstance(each, SshdFile)).content)
+    settings = str(
+        next(
+            each
+            for each in base(host(cloud="aws"), GatewaySpec(monitoring=MonitoringSpec()))
+            if isinstance(each, SshdFile)
+        ).content
+    )
     (opened,) = re.findall(r"^PermitOpen (.*)$", settings, re.MULTILINE)
     assert led == {each.removeprefix("127.0.0.1:") for each in opened.split()}
     assert "AllowTcpForwarding local\n" in settings

@@ -15,17 +15,17 @@ BEHIND_DOOR = {HostRole.BASE, HostRole.ENGINE, HostRole.DOOR}
 GATEWAY_ALONE = {HostRole.BASE, HostRole.GATEWAY}
 
 CASES = {
-    "all on one host": (SERVER, ROLES, ["base", "engine", "services", "overflow", "gateway"]),
+    "all on one host": (SERVER, ROLES, ["base", "engine", "services", "overflow", "gateway", "monitoring"]),
     "the order of the command line does not matter": (SERVER, ("gateway", "base"), ["base", "gateway"]),
     "one role": (SERVER, ("engine",), ["engine"]),
     "nothing chosen": (SERVER, (), []),
     "the engine's end of a tunnel": (ENGINE_END, ROLES, ["base", "engine", "services", "tunnel"]),
-    "the gateway's end of a tunnel": (GATEWAY_END, ROLES, ["base", "overflow", "tunnel", "gateway"]),
+    "the gateway's end of a tunnel": (GATEWAY_END, ROLES, ["base", "overflow", "tunnel", "gateway", "monitoring"]),
     "the tunnel comes with the gateway": (ENGINE_END, ("gateway",), ["tunnel"]),
     "no tunnel without the gateway": (ENGINE_END, ("base", "engine"), ["base", "engine"]),
     "behind a gateway's host": (BEHIND_DOOR, ROLES, ["base", "engine", "services", "door"]),
     "the door comes with the gateway": (BEHIND_DOOR, ("gateway",), ["door"]),
-    "a gateway's host": (GATEWAY_ALONE, ROLES, ["base", "overflow", "gateway"]),
+    "a gateway's host": (GATEWAY_ALONE, ROLES, ["base", "overflow", "gateway", "monitoring"]),
     "a role of other hosts": (GATEWAY_END, ("engine",), []),
 }
 

@@ -9,7 +9,7 @@ import pytest
 
 from core.paths import CHECKOUT
 from provisioning.roles.engine import request_limits
-from serving.spec.fields import VllmSpec
+from serving.spec.models import ServingSpec
 
 PROGRAM = CHECKOUT / "provisioning" / "programs" / "engine" / "vllm_limits.py"
 
@@ -105,18 +105,22 @@ def test_log_probabilities_of_a_prompt_are_refused_if_they_crash_the_engine(
 @pytest.mark.parametrize(
     ("others", "plugins", "path"),
     [
-        ({}, "llm_deploy_limits", request_limits.PLUGIN_DIR),
+        ({}, "llm_deploy_limits,llm_deploy_tokens", request_limits.PLUGIN_DIR),
         (
             {"VLLM_PLUGINS": "llm_deploy_adapters", "PYTHONPATH": "/a"},
-            "llm_deploy_adapters,llm_deploy_limits",
+            "llm_deploy_adapters,llm_deploy_limits,llm_deploy_tokens",
             f"/a:{request_limits.PLUGIN_DIR}",
         ),
     ],
 )
-def test_vllm_loads_it_beside_the_one_for_adapters(others: dict[str, str], plugins: str, path: str) -> None:
-    seen = request_limits.limits_environment(VllmSpec(max_answers=5, max_constraint_kib=2), others)
+def test_vllm_loads_both_beside_the_one_for_adapters(others: dict[str, str], plugins: str, path: str) -> None:
+    limits = {"max_answers": 5, "max_constraint_kib": 2}
+    model = {"name": "tiny", "source": {"kind": "tiny", "name": "llama"}}
+    serving = ServingSpec.model_validate({"model": model, "vllm": limits})
+    seen = request_limits.limits_environment(serving, others)
     assert (seen["VLLM_PLUGINS"], seen["PYTHONPATH"]) == (plugins, path)
     assert (seen["LLM_DEPLOY_MAX_ANSWERS"], seen["LLM_DEPLOY_MAX_CONSTRAINT_BYTES"]) == ("5", "2048")
+    assert seen["LLM_DEPLOY_BASE_MODEL"] == "tiny"
 
 
 @pytest.mark.parametrize(("n", "parameter"), [(1000, "n"), (64, "prompt"), (1, "prompt"), (None, "prompt")])

@@ -15,7 +15,10 @@ WITHOUT_STATUS = {
 @pytest.mark.parametrize("engine", layout.ENGINE_UNIT)
 def test_status_shows_every_unit_of_the_layout(engine: str) -> None:
     named = {value for name, value in vars(layout).items() if name.endswith("_UNIT") and isinstance(value, str)}
-    assert {*named, layout.ENGINE_UNIT[engine]} == {*layout.units_with_status(engine), *WITHOUT_STATUS}
+    assert {*named, layout.ENGINE_UNIT[engine]} == {
+        *layout.units_with_status(engine, monitoring=True, alerts=True),
+        *WITHOUT_STATUS,
+    }
 
 
 @pytest.mark.parametrize("engine", layout.ENGINE_UNIT)

@@ -1,0 +1,1 @@
+"""Grafana dashboards as code: what they show, and their JSON, which `make dashboards` writes."""

@@ -1,0 +1,1 @@
+"""Programs that turn what a host knows into metrics."""

@@ -1,0 +1,70 @@
+"""The screen of `make top`, drawn without a terminal, and what it says first when something is wrong."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from provisioning.operate.top.screen import screen
+from provisioning.operate.top.values import Seen, top
+from tests.unit.provisioning.operate.top.reports import engine, gateway, pool, server
+
+
+def drawn(seen: list[Seen], width: int = 100, *, colours: bool = False) -> str:
+    """Return the screen as text."""
+    file = io.StringIO()
+    console = Console(file=file, width=width, force_terminal=colours, no_color=not colours, highlight=False)
+    console.print(screen(top("local-pool", seen), clock="03:00:00 UTC", width=width))
+    return file.getvalue()
+
+
+def test_a_pool_with_a_host_down() -> None:
+    lines = [line.rstrip() for line in drawn(pool()).splitlines()]
+    assert lines == [
+        "local-pool  03:00:00 UTC  1 of 2 hosts not up  1 of 23 requests failed",
+        "3 waiting  7 of 8 places taken  123 tokens/s",
+        "",
+        "host    state  running/places  out tok/s  in tok/s  KV cache    adapters",
+        "pool-1  UP                7/8        123      1230       42%  contract@3",
+        "pool-2  DOWN              0/8          -         -         -           -",
+        "",
+        "ended in the last 60 s",
+        "class        requests  failed  refused  first p50  first p95  wait p95",
+        "interactive        23       1        2     400 ms     400 ms    100 ms",
+        "refused: 2 queue_full",
+        "",
+        "overflow  period  spent USD  cap USD  used",
+        "together     day     4.2000     5.00   84%",
+        "! pool-2: no answer for 14 s",
+    ]
+
+
+@pytest.mark.parametrize("width", [40, 50, 60, 71, 80, 200])
+def test_no_line_is_longer_than_the_terminal_and_the_alarms_stay(width: int) -> None:
+    lines = drawn(pool(), width).splitlines()
+    assert max(map(len, lines)) <= width
+    text = " ".join(" ".join(lines).split())
+    for alarm in ("1 of 2 hosts not up", "1 of 23 requests failed", "no answer for 14 s", "DOWN"):
+        assert alarm in text
+
+
+def test_without_a_terminal_there_is_no_escape_sequence() -> None:
+    assert "\x1b" not in drawn(pool())
+    assert "\x1b[" in drawn(pool(), colours=True)
+
+
+def test_no_request_is_not_the_same_as_no_gateway() -> None:
+    quiet = drawn([Seen(host="one", latest=gateway(server("one"), engine=engine(0)))])
+    assert "no requests" in quiet
+    assert "0 waiting" in quiet
+    gone = drawn([Seen(host="one", error="timed out")])
+    assert "no gateway answers" in gone
+    assert "queue unknown" in gone
+    assert "0 waiting" not in gone
+    assert "- of - places taken" in gone
+
+
+def test_control_characters_of_a_host_do_not_reach_the_terminal() -> None:
+    text = drawn([Seen(host="one", error="bad \x1b[2J\x07 words")])
+    assert "\x1b" not in text
+    assert "\x07" not in text

@@ -9,6 +9,7 @@ local LOOK_MS = 250 -- between two looks at HAProxy's counters
 local MEMORY_S = 30 -- how far back the time for a request looks
 local ROOM_MS = 200 -- between two looks of a request that waits for an engine
 local START_S = 60 -- expected time of a start, until one was seen
+local LATEST_TURN_S = 600 -- whoever gives up leaves a turn empty: nobody waits longer for turns that none may take
 
 -- Returns a refusal. Its request may still go to a provider.
 local function busy(code, message, retry_after_s)
@@ -86,7 +87,7 @@ local function turn_s(pool, beyond_s, step)
     return policy.retry_after_s
   end
   local now = places.seconds()
-  pool.turn = math.max(pool.turn or 0, now + beyond_s) + step
+  pool.turn = math.min(math.max(pool.turn or 0, now + beyond_s) + step, now + LATEST_TURN_S)
   return math.max(1, math.ceil(pool.turn - now))
 end
 
@@ -149,9 +150,13 @@ function M.queue(txn, pool, client)
   end
 end
 
--- Returns a refusal if a request would wait longer than its class lets it, and the estimated wait.
+-- Returns a refusal if a request would wait longer than its class lets it, and the estimated wait. A request that finds a
+-- free place ends all turns: those who have them may come at once as well.
 function M.deadline(txn, pool, class)
   local wait, deadline = M.estimate_s(txn, pool, class), policy.deadlines_s[class]
+  if wait == 0 then
+    pool.turn = nil
+  end
   if wait > deadline then
     local retry = turn_s(pool, wait - deadline, step_s(pool))
     return busy("would_wait_too_long", ("The request would wait about %d s."):format(math.ceil(wait)), retry)

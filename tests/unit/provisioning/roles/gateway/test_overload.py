@@ -5,6 +5,8 @@ import math
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from http.client import HTTPSConnection
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,14 @@ from serving.spec.gateway_classes import ClassesSpec, Degrade
 from serving.spec.gateway_clients import ClientSpec
 from tests.doubles.engine import TOKENS, EngineDouble, running_engine
 from tests.gateways import (
+    ADDRESS,
     CLIENT,
     CLIENT_KEY,
     SECOND_CLIENT,
     SECOND_KEY,
     Reply,
     RunningGateway,
+    body_of,
     free_port,
     ollama_serving,
     running_gateway,
@@ -262,6 +266,20 @@ def test_request_that_would_wait_too_long_is_refused_at_once(
     assert batch.result().status == 200
 
 
+def refusals(gateway: RunningGateway, count: int) -> list[int]:
+    """Return the Retry-After of `count` refused requests on one connection."""
+    connection = HTTPSConnection(ADDRESS, gateway.port, context=gateway.tls(), timeout=30)
+    headers = {"Authorization": f"Bearer {CLIENT_KEY}"}
+    times = []
+    with closing(connection):
+        for _ in range(count):
+            connection.request("POST", "/v1/completions", body_of(64), headers)
+            reply = connection.getresponse()
+            reply.read()
+            times.append(int(reply.headers["Retry-After"]))
+    return times
+
+
 def test_refused_clients_get_their_turns_one_after_another(
     people: ThreadPoolExecutor, new_gateway: NewGateway, engine: EngineDouble
 ) -> None:
@@ -275,6 +293,22 @@ def test_refused_clients_get_their_turns_one_after_another(
     assert times[-1] > times[0]
     engine.hold.set()
     assert held[0].result().status == 200
+
+
+def test_clients_that_never_come_back_leave_no_long_turns_behind(
+    people: ThreadPoolExecutor, new_gateway: NewGateway, engine: EngineDouble
+) -> None:
+    gateway = new_gateway(max_concurrency=1, max_queue=0)
+    learn(gateway, engine)
+    engine.token_s = 0
+    held = hold(people, gateway, engine, 1)
+    wait_for(lambda: ask(gateway).headers["retry-after"] != "10", "the gateway knows what a request takes")
+    times = refusals(gateway, 1500)
+    assert max(times) == times[-1] == 600
+    engine.hold.set()
+    assert held[0].result().status == 200
+    hold(people, gateway, engine, 1)
+    assert int(ask(gateway).headers["retry-after"]) < 60
 
 
 def test_answers_are_shorter_above_a_wait(

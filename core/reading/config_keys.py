@@ -30,7 +30,7 @@ def place_of(model: type[BaseModel], loc: tuple[int | str, ...]) -> Place:
             annotation = next((each for each in models if step in _tags(each)), None)
             continue
         if models:
-            known = models[0].model_fields
+            known = fields_of(models[0])
             siblings = tuple(known)
             field = known.get(str(step))
             annotation = bare(field.annotation) if field else None
@@ -41,6 +41,11 @@ def place_of(model: type[BaseModel], loc: tuple[int | str, ...]) -> Place:
             annotation = bare(inner[-1]) if inner else None
         key = join(key, f"[{step}]" if isinstance(step, int) else step)
     return Place(key, field, siblings)
+
+
+def fields_of(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """Return the fields of `model` by the keys of a file. A keyword of Python such as `class` is a field's alias."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
 def join(key: str, below: str) -> str:
@@ -76,7 +81,7 @@ def models_in(annotation: Any) -> list[type[BaseModel]]:
 
 def keys_called(model: type[BaseModel], name: str, above: str = "") -> Iterator[str]:
     """Yield the full keys in `model` whose last part is `name`. Leaves out keys in a list or in a union of models."""
-    for key, field in model.model_fields.items():
+    for key, field in fields_of(model).items():
         if key == name:
             yield join(above, key)
         below = models_in(bare(field.annotation))

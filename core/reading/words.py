@@ -19,7 +19,7 @@ from pydantic_core import ErrorDetails
 
 from core.errors import ConfigError
 from core.printable import on_one_line
-from core.reading.config_keys import Place, bare, join, keys_called, literals, models_in, place_of
+from core.reading.config_keys import Place, bare, fields_of, join, keys_called, literals, models_in, place_of
 from core.reading.rules import HIDDEN, LONGEST_WORD, PROBLEMS, SECRET, Problem, looks_secret, masked, one_of
 
 LONGEST_ECHO_CHARS = 60
@@ -154,7 +154,7 @@ def _mismatch(kind: str, found: Any, place: Place, context: Mapping[str, Any]) -
             hint = "put it in quotes"
         models = models_in(bare(field.annotation)) if field else []
         if len(models) == 1 and _EXPECTED[kind] == _MAPPING:
-            hint = f"write keys below it: {', '.join(models[0].model_fields)}"
+            hint = f"write keys below it: {', '.join(fields_of(models[0]))}"
         if kind == "tuple_type" and isinstance(found, str):
             hint = f"write [{_echo(found, field)}]"
         return Problem(place.key, what, hint)

@@ -10,7 +10,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from core.reading.config_keys import bare, join, literals, models_in
+from core.reading.config_keys import bare, fields_of, join, literals, models_in
 from core.reading.words import bounds
 from infra.config.models.deployment import DeploymentConfig
 from infra.config.rules.cloud_keys import CLOUDS_OF_KEY, NEEDED
@@ -42,7 +42,7 @@ def keys_by_model() -> dict[type[BaseModel], list[str]]:
 def _collect(model: type[BaseModel], key: str, found: dict[type[BaseModel], list[str]]) -> None:
     """Add `model` and all models below it to `found`, with their keys."""
     found.setdefault(model, []).append(key)
-    for name, field in model.model_fields.items():
+    for name, field in fields_of(model).items():
         annotation, mark = bare(field.annotation), ""
         if get_origin(annotation) is tuple:
             annotation, mark = bare(get_args(annotation)[0]), "[]"
@@ -58,7 +58,7 @@ def _section(model: type[BaseModel], keys: list[str]) -> str:
     about = " ".join(str(model.__doc__).partition("\n\n")[0].split())
     rows = "".join(
         f"| `{name}` | {_values(field)} | {_default(field)} | {_meaning(field, join(keys[0], name))} |\n"
-        for name, field in model.model_fields.items()
+        for name, field in fields_of(model).items()
     )
     return f"\n## {title}\n\n{about}\n\n| key | value | default | meaning |\n|---|---|---|---|\n{rows}"
 

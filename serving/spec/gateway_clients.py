@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from core.reading.frozen import Frozen
 from core.reading.rules import matching
@@ -34,15 +34,16 @@ class ClientCaps(Frozen):
 class ClientSpec(Frozen):
     """A client of the gateway. It has an API key of its own. Its name alone means a client with these defaults."""
 
+    model_config = ConfigDict(serialize_by_alias=True)
+
     name: ServedName = Field(description="Name of the client, in logs and beside its key.")
     data: Literal["sensitive", "internal", "public"] = Field(
         default="sensitive",
         description="Class of its data. Sensitive data never leaves the stack. X-Data-Class can only narrow it.",
     )
-    # `class` is the key in the file, and a keyword of Python.
-    __annotations__["class"] = ServiceClass
-    vars()["class"] = Field(
+    service_class: ServiceClass = Field(
         default="interactive",
+        alias="class",
         description="interactive, or batch: requests that wait behind interactive ones. A request may ask for batch "
         "with the header X-Priority.",
     )
@@ -71,12 +72,6 @@ class ClientSpec(Frozen):
 
     def __str__(self) -> str:
         return self.name
-
-    @property
-    def service_class(self) -> ServiceClass:
-        """The class of its requests."""
-        found: ServiceClass = getattr(self, "class")
-        return found
 
 
 def _entry(value: Any) -> Any:

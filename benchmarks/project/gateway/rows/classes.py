@@ -5,7 +5,6 @@ import asyncio
 from benchmarks.project.gateway.harness.bench import Bench, chat, gateway, stand_ins, target_of
 from benchmarks.project.gateway.harness.figures import ms, percentile
 from benchmarks.project.gateway.harness.load import Connection, Result, closed_loop
-from core.console import say
 from serving.spec.gateway_clients import ClientSpec
 from tests.gateways import CLIENT, SECOND_CLIENT, SECOND_KEY
 
@@ -19,9 +18,6 @@ BATCH_GOAL = 0.1
 
 def run(bench: Bench) -> None:
     """Measure the interactive client alone at 80 % of the places, then beside the batch."""
-    if "class_" not in ClientSpec.model_fields and "class" not in _names():
-        say(f"  {ROW}: not measured, because this gateway has no classes")
-        return
     clients = tuple(
         ClientSpec.model_validate({"name": name, "class": kind})
         for name, kind in ((CLIENT, "interactive"), (SECOND_CLIENT, "batch"))
@@ -61,11 +57,6 @@ def run(bench: Bench) -> None:
         ROW, "interactive p95 beside a saturating batch, against alone", times, GOAL, also=f" ({ms(p95['beside'])})"
     )
     bench.at_least(ROW, "requests a second of the batch meanwhile", batch_rate, BATCH_GOAL)
-
-
-def _names() -> set[str]:
-    """Return the keys of a client as users write them."""
-    return {field.alias or name for name, field in ClientSpec.model_fields.items()}
 
 
 def _body(number: int) -> bytes:

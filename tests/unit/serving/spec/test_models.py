@@ -1,5 +1,6 @@
 """The serving spec as a value. Its errors are in tests/unit/infra/config/cases/serving.yaml."""
 
+import json
 from typing import Any
 
 import pytest
@@ -29,6 +30,16 @@ def test_the_gateway_survives_json() -> None:
     gateway = GatewaySpec.model_validate({"hostnames": ["llm.example.com"], "clients": ["a", {"name": "b"}]})
     assert gateway.client_names == ("a", "b")
     assert GatewaySpec.model_validate_json(gateway.model_dump_json()) == gateway
+
+
+@pytest.mark.parametrize("exclude_unset", [True, False])
+def test_the_class_of_a_client_is_written_as_in_the_file(exclude_unset: bool) -> None:
+    """`class` is a keyword of Python, so the field has another name."""
+    gateway = GatewaySpec.model_validate({"clients": [{"name": "a", "class": "batch"}]})
+    assert gateway.clients[0].service_class == "batch"
+    written = gateway.model_dump_json(exclude_unset=exclude_unset)
+    assert json.loads(written)["clients"][0]["class"] == "batch"
+    assert GatewaySpec.model_validate_json(written) == gateway
 
 
 def test_names_and_port_follow_from_the_spec() -> None:

@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -50,6 +51,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     for name in ("MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "MAKELEVEL"):
         os.environ.pop(name, None)
+    if not hasattr(config, "workerinput"):  # a worker inherits it
+        os.environ["PATH"] += f":{sys.prefix}/bin"  # tools/bootstrap.sh links programs that this machine lacks there
     usual = config.option.timeout or config.getini("timeout")
     if usual and not hasattr(config, "workerinput"):  # a worker has the controller's option, multiplied already
         factor(workers=config.getoption("numprocesses", None) or 1)

@@ -13,6 +13,7 @@ stamp=.venv/.ready
 python_from=3.11
 uv_from=0.9
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/llm-deploy
+has_lists= # of packages, fetched by this run
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -51,6 +52,39 @@ need_packages() {
   export DEBIAN_FRONTEND=noninteractive
   apt-get -qq -o DPkg::Lock::Timeout=300 update >&2
   apt-get -qq -o DPkg::Lock::Timeout=300 install --yes --no-install-recommends "$@" >&2
+}
+
+# Takes program=package pairs of packages whose daemons would start if they were installed. Unpacks those packages into
+# the cache, which changes nothing else on this machine, and links the programs into .venv/bin.
+unpack_programs() {
+  local pair program package
+  for pair in "$@"; do
+    program=${pair%%=*} package=${pair#*=}
+    command -v "$program" >/dev/null && continue
+    [[ -x $cache/debian/$package/usr/bin/$program ]] || unpack_package "$package"
+    ln -sf "$cache/debian/$package/usr/bin/$program" ".venv/bin/$program"
+  done
+}
+
+unpack_package() {
+  local making=$cache/debian/$1.making
+  say "→ unpack Debian's package $1 into $cache/debian"
+  rm -rf "$making" "$cache/debian/$1"
+  mkdir -p "$making"
+  if ! download_package "$1" "$making" || ! dpkg-deb --extract "$making"/*.deb "$making"; then
+    fail "Debian's package $1 could not be fetched" "see the lines above; or install it: sudo apt-get install $1"
+  fi
+  mv "$making" "$cache/debian/$1"
+}
+
+# Downloads a package; apt checks its signature. Only root may fetch the lists of packages, which most machines have.
+download_package() {
+  command -v apt-get >/dev/null || return 1
+  if [[ $(id -u) == 0 && -z $has_lists ]]; then
+    apt-get -qq -o DPkg::Lock::Timeout=300 update >&2 || return 1
+    has_lists=yes
+  fi
+  (cd "$2" && apt-get -qq -o APT::Sandbox::User=root download "$1" >&2)
 }
 
 # Prints the first Python that is new enough.
@@ -124,9 +158,7 @@ is_done && exit 0
 case $purpose in
   commands | aws | gcp | clients) ;;
   tests)
-    need_programs git=git ssh-keygen=openssh-client ss=iproute2 haproxy=haproxy gpg=gpg gpg-agent=gpg-agent \
-      promtool=prometheus amtool=prometheus-alertmanager mtail=mtail \
-      prometheus-node-exporter=prometheus-node-exporter
+    need_programs git=git ssh-keygen=openssh-client ss=iproute2 haproxy=haproxy gpg=gpg gpg-agent=gpg-agent
     ;;
   checks) need_programs git=git shellcheck=shellcheck ;;
   *) fail "tools/bootstrap.sh: unknown argument $purpose" "write tests, checks, aws, gcp, clients or nothing" ;;
@@ -137,5 +169,9 @@ if ! python=$(find_python); then
 fi
 uv=$(find_uv "$python")
 sync "$python" "$uv"
+if [[ $purpose == tests ]]; then
+  unpack_programs prometheus=prometheus promtool=prometheus amtool=prometheus-alertmanager mtail=mtail \
+    prometheus-node-exporter=prometheus-node-exporter
+fi
 touch "$stamp"
 say "✓ ready after $((SECONDS - start)) s"

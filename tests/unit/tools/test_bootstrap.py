@@ -17,6 +17,18 @@ def write_program(path: Path, script: str) -> None:
     path.chmod(0o755)
 
 
+OF_EACH_MACHINE = "bash", "sh", "dirname", "mkdir", "rm", "mv", "ln", "touch", "sed", "sort", "head", "flock", "cat"
+OF_TESTS = ("git", "ssh-keygen", "ss", "haproxy", "gpg", "gpg-agent")
+UNPACKED = {
+    "prometheus": "prometheus",
+    "promtool": "prometheus",
+    "amtool": "prometheus-alertmanager",
+    "mtail": "mtail",
+    "prometheus-node-exporter": "prometheus-node-exporter",
+}
+"""Package by program."""
+
+
 class Machine:
     """A checkout, and a PATH with only the programs of the test."""
 
@@ -29,7 +41,7 @@ class Machine:
         for name in ("tools/bootstrap.sh", "tools/uv-requirements.txt", "pyproject.toml", "uv.lock"):
             (folder / "checkout" / name).write_bytes((CHECKOUT / name).read_bytes())
         (folder / "checkout/tools/bootstrap.sh").chmod(0o755)
-        for name in ("bash", "sh", "dirname", "mkdir", "rm", "mv", "touch", "sed", "sort", "head", "flock", "cat"):
+        for name in OF_EACH_MACHINE:
             (self.bin / name).symlink_to(Path("/usr/bin") / name)
         self.says("id", "0")
 
@@ -100,7 +112,7 @@ def test_a_changed_lock_is_installed(machine: Machine, name: str) -> None:
 
 def test_tests_and_checks_install_every_extra(machine: Machine) -> None:
     machine.has_python()
-    for name in ("git", "ssh-keygen", "ss", "haproxy", "gpg", "gpg-agent", "shellcheck"):
+    for name in (*OF_TESTS, *UNPACKED, "shellcheck"):
         machine.says(name, "")
     machine.says("uv", "uv 0.13.9")
 
@@ -108,6 +120,47 @@ def test_tests_and_checks_install_every_extra(machine: Machine) -> None:
         assert machine.run(purpose).returncode == 0
         assert (machine.folder / f"checkout/.venv/.ready-{purpose}").exists()
     assert machine.called().count("--all-extras --group applications") == 2
+
+
+def test_packages_with_daemons_are_unpacked_and_not_installed(machine: Machine) -> None:
+    """Installed, Prometheus and its exporters would listen on this machine, also after its next start."""
+    machine.has_python()
+    for name in OF_TESTS:
+        machine.says(name, "")
+    machine.says("uv", "uv 0.13.9")
+    write_program(
+        machine.bin / "apt-get",
+        f'echo "apt-get $*" >> {machine.calls}; case "$*" in *" download "*) echo "$*" > one.deb;; esac',
+    )
+    write_program(
+        machine.bin / "dpkg-deb",
+        f'mkdir -p "$3/usr/bin"; for each in {" ".join(UNPACKED)}; do ln -s /bin/true "$3/usr/bin/$each"; done',
+    )
+
+    done = machine.run("tests")
+
+    assert done.returncode == 0, done.stderr
+    assert re.findall(r"download (\S+)$", machine.called(), re.MULTILINE) == list(dict.fromkeys(UNPACKED.values()))
+    assert " install " not in machine.called()
+    cache = machine.folder / "home/.cache/llm-deploy/debian"
+    for program, package in UNPACKED.items():
+        link = machine.folder / "checkout/.venv/bin" / program
+        assert link.readlink() == cache / package / "usr/bin" / program
+        assert os.access(link, os.X_OK)
+
+
+def test_a_package_that_cannot_be_fetched_is_named(machine: Machine) -> None:
+    machine.has_python()
+    for name in OF_TESTS:
+        machine.says(name, "")
+    machine.says("uv", "uv 0.13.9")
+    machine.says("apt-get", "", status=100)
+
+    done = machine.run("tests")
+
+    assert done.returncode == 2
+    assert "error: Debian's package prometheus could not be fetched" in done.stderr
+    assert not (machine.folder / "checkout/.venv/.ready-tests").exists()
 
 
 def test_the_sdks_of_a_cloud_are_added_and_follow_the_lockfile(machine: Machine) -> None:

@@ -74,6 +74,8 @@ def _hosts(top: Top, *, narrow: bool) -> Table:
     names = ("host", "state", "running/places", "out tok/s") + (() if narrow else ("in tok/s", "KV cache", "adapters"))
     table = _table(*names)
     table.columns[1].justify = "left"
+    if not narrow:  # the names of adapters are the longest, so they wrap and the rest stays whole
+        table.columns[-1].justify, table.columns[-1].no_wrap = "left", False
     for host in top.hosts:
         cells: list[str | Text] = [
             plain(host.name),

@@ -24,9 +24,9 @@ def test_a_pool_with_a_host_down() -> None:
         "local-pool  03:00:00 UTC  1 of 2 hosts not up  1 of 23 requests failed",
         "3 waiting  7 of 8 places taken  123 tokens/s",
         "",
-        "host    state  running/places  out tok/s  in tok/s  KV cache    adapters",
+        "host    state  running/places  out tok/s  in tok/s  KV cache  adapters",
         "pool-1  UP                7/8        123      1230       42%  contract@3",
-        "pool-2  DOWN              0/8          -         -         -           -",
+        "pool-2  DOWN              0/8          -         -         -  -",
         "",
         "ended in the last 60 s",
         "class        requests  failed  refused  first p50  first p95  wait p95",
@@ -46,6 +46,15 @@ def test_no_line_is_longer_than_the_terminal_and_the_alarms_stay(width: int) -> 
     text = " ".join(" ".join(lines).split())
     for alarm in ("1 of 2 hosts not up", "1 of 23 requests failed", "no answer for 14 s", "DOWN"):
         assert alarm in text
+
+
+def test_names_of_adapters_wrap_and_the_rest_stays_whole() -> None:
+    """With two adapters a screen of 80 columns once said `local…` and `running/plac…`."""
+    host = gateway(server("local-1"), engine=engine(3, adapters=["contract@1", "summary@1"]))
+    text = drawn([Seen(host="local-1", latest=host)], 80)
+    assert "…" not in text
+    for whole in ("local-1", "running/places", "in tok/s", "contract@1", "summary@1"):
+        assert whole in text
 
 
 def test_without_a_terminal_there_is_no_escape_sequence() -> None:

@@ -272,7 +272,7 @@ vllm:inter_token_latency_seconds_bucket{{{labels},le="0.05"}} {tokens}
 vllm:inter_token_latency_seconds_bucket{{{labels},le="+Inf"}} {tokens}
 vllm:lora_requests_info{{max_lora="2",running_lora_adapters="contract",waiting_lora_adapters=""}} 1.0
 """
-"""The part of vLLM 0.32's metrics that alerts and dashboards read; tests/machine/test_vllm.py compares the names."""
+"""The part of vLLM 0.32's metrics that dashboards, alerts and `make top` read; tests/machine/test_vllm.py compares."""
 
 
 def vllm_metrics(engine: EngineDouble) -> str:

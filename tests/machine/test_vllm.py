@@ -4,16 +4,27 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
+from provisioning.apply.desired_state import desired_state
+from provisioning.dashboards.panels import DASHBOARDS
 from provisioning.roles.host.layout import ENGINE_ENV
+from provisioning.roles.monitoring.alerts import rules_file
+from serving.spec.models import GatewaySpec
+from serving.spec.monitoring_fields import MonitoringSpec
 from serving.spec.vllm_options import ALLOWED, NUMBER, OWN_KEYS, REASONING_PARSERS, TOOL_CALL_PARSERS
+from serving.timed_client import Client
+from tests.doubles.engine import EngineDouble, vllm_metrics
 from tests.machine import greedy_answers
-from tests.machine.converge_host import bring, reached, remote
+from tests.machine.converge_host import bring, poll, reached, remote
 from tests.machine.served import Served
 
 VENV = "/var/lib/llm/venvs/vllm"
+
+MESSAGES = [{"role": "user", "content": "What does the contract say?"}]
+STREAMED = {"stream": True, "stream_options": {"include_usage": True}}
 
 
 def test_a_second_run_changes_nothing(served_machine: Served) -> None:
@@ -83,6 +94,67 @@ def test_the_engine_may_not_write_or_change_its_user(served_machine: Served) -> 
         "sh -c 'for path in /var/lib/llm/models /etc /usr; do touch $path/x 2>/dev/null && echo $path; done; true'",
     )
     assert refused == ""
+
+
+REQUESTS: dict[str, tuple[str, dict[str, Any], str]] = {
+    "chat": ("/v1/chat/completions", {"model": "contract", "messages": MESSAGES}, "contract@3"),
+    "chat, streamed": ("/v1/chat/completions", {"model": "tiny", "messages": MESSAGES, **STREAMED}, "tiny"),
+    "completion": ("/v1/completions", {"model": "contract@3", "prompt": "The rent"}, "contract@3"),
+    "completion, streamed": ("/v1/completions", {"model": "summary", "prompt": "The rent", **STREAMED}, "summary@1"),
+}
+"""Path, body, and the model that the line names: of an adapter always the version that computed."""
+
+
+@pytest.mark.parametrize(("path", "body", "model"), REQUESTS.values(), ids=REQUESTS)
+def test_a_finished_request_is_one_line_of_the_journal(
+    served_machine: Served, path: str, body: dict[str, Any], model: str
+) -> None:
+    """Through the gateway, with the id that the gateway gave it, and the tokens that its answer states."""
+    endpoint = desired_state(served_machine.outputs, [served_machine.host], ["gateway"]).endpoint
+    assert endpoint
+    with Client(endpoint.url, key=endpoint.api_key(), ca=endpoint.ca) as client:
+        answer = client.ask("POST", path, {**body, "max_tokens": 7, "ignore_eos": True})
+    assert answer.status_code == 200, answer.text
+    texts = answer.text.split("data: ") if "stream" in body else [answer.text]
+    (usage,) = [json.loads(text)["usage"] for text in texts if '"usage":{' in text]
+    name = answer.headers["X-Request-Id"]
+
+    def lines() -> list[dict[str, Any]]:
+        found = f"journalctl -q --no-pager -o cat -u vllm | grep -aF '{name}' | grep -a '^{{\"tokens\"' || true"
+        return [json.loads(line) for line in remote(served_machine.host, found).splitlines()]
+
+    poll(lines)
+    (line,) = lines()
+    cached = line.pop("cached_tokens")
+    assert 0 <= cached <= usage["prompt_tokens"]
+    assert line == {
+        "tokens": "vllm",
+        "request_id": name,
+        "model": model,
+        "prompt_tokens": usage["prompt_tokens"],
+        "answer_tokens": 7,
+    }
+    assert usage["completion_tokens"] == 7
+
+
+def test_the_metrics_that_dashboards_and_alerts_read_are_vllms(served_machine: Served) -> None:
+    """The engine double has the same names and labels, so tests with it show what a real engine would."""
+    assert served_machine.complete("contract")[0] == 200
+    status, text = served_machine.get("/metrics", key=False)
+    assert status == 200
+    exported = _series(text)
+    double = _series(vllm_metrics(EngineDouble(port=0)))
+    assert double - exported == set()
+    alerts = rules_file(served_machine.outputs.serving, GatewaySpec(), MonitoringSpec(), ["main"])
+    read = {*re.findall(r"vllm:\w+", alerts + repr(DASHBOARDS))}
+    assert read
+    assert read - {name for name, _ in double} == set()
+
+
+def _series(metrics: str) -> set[tuple[str, frozenset[str]]]:
+    """Return name and labels of vLLM's series."""
+    lines = re.findall(r"^(vllm:\w+)\{(.*)\} ", metrics, re.MULTILINE)
+    return {(name, frozenset(re.findall(r'(\w+)="', labels))) for name, labels in lines}
 
 
 OPTIONS = """

@@ -2,10 +2,10 @@
 
     LLM_DEPLOY_BASE_MODEL           name of the base model, for requests without an adapter
 
-A line has the request's id as the gateway gave it, the model, and how many tokens came in and went out. The gateway
-cannot count them in a stream. A line contains no text of a prompt or an answer:
+A line has the request's id as the gateway gave it, the base model or the version of the adapter, and how many tokens
+came in and went out. The gateway cannot count them in a stream. A line contains no text of a prompt or an answer:
 
-    {"tokens":"vllm","request_id":"…","model":"contract","prompt_tokens":5,"answer_tokens":16,"cached_tokens":0}
+    {"tokens":"vllm","request_id":"…","model":"contract@3","prompt_tokens":5,"answer_tokens":16,"cached_tokens":0}
 
 A request that its client or an error ended has no line.
 """

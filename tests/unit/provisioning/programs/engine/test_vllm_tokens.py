@@ -1,4 +1,4 @@
-"""The lines about tokens. tests/machine/test_vllm.py proves that vLLM writes them."""
+"""The lines about tokens. tests/machine/test_vllm.py proves that vLLM writes them, one for each finished request."""
 
 import importlib.util
 import json

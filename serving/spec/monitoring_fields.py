@@ -129,7 +129,10 @@ class MonitoringSpec(Frozen):
     retention_days: int = Field(default=15, ge=1, le=365, description="Prometheus removes older data.")
     disk_gib: int = Field(default=2, ge=1, le=1024, description="Prometheus removes its oldest data beyond this size.")
     first_token_p95_s: float = Field(
-        default=10, gt=0, le=600, description="The alert FirstTokenSlow fires if 5 % wait longer for the first byte."
+        default=10,
+        gt=0,
+        le=600,
+        description="The alert FirstTokenSlow fires if 5 % wait longer for the first byte, or for vLLM's first token.",
     )
     error_share: float = Field(
         default=0.05, gt=0, lt=1, description="The alert ErrorShareHigh fires if more answers are errors of the server."

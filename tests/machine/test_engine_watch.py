@@ -1,4 +1,4 @@
-"""The watcher beside a real vLLM, and a real gateway in front. Its restart of an engine that hangs: test_vllm.py."""
+"""The watcher beside a real vLLM, with a real gateway in front. Its restart of a hung engine: test_services.py."""
 
 import re
 

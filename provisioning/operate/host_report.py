@@ -11,6 +11,7 @@ from provisioning.operate.fabric_status import read_fabric
 from provisioning.operate.host_status import GpuState, HostStatus, LoadedModel, Queue, Space, Tokens
 from provisioning.operate.unit_state import read_unit
 from provisioning.programs.firewall import other_firewalls
+from serving.spec.gateway_places import host_places
 
 GIB = 1024**3
 MIB_PER_GIB = 1024
@@ -64,7 +65,7 @@ def _queue(seen: Mapping[str, Any] | None, outputs: StackOutputs) -> Queue | Non
     if seen is None:
         return None
     gateway = outputs.gateway
-    places = gateway.max_concurrency * len(seen["hosts"])
+    places = host_places(outputs.serving, gateway) * len(seen["hosts"])
     return Queue(**seen, max_running=places, max_waiting=gateway.max_queue)
 
 

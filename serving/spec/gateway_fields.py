@@ -64,8 +64,12 @@ class GatewayFields(Frozen):
         min_length=1,
         description="Clients, each by its name or as a mapping. Each gets an API key.",
     )
-    max_concurrency: int = Field(
-        default=16, ge=1, le=4096, description="Requests that the engine gets at the same time."
+    max_concurrency: int | None = Field(
+        default=None,
+        ge=1,
+        le=4096,
+        description="Requests that each engine gets at the same time. None: as many as it computes at the same time, "
+        "`vllm.max_sequences` or `ollama.num_parallel`. More is refused: they would wait in the engine, in its order.",
     )
     max_queue: int = Field(
         default=64, ge=0, le=65536, description="Requests that may wait. The next one gets status 429."

@@ -6,6 +6,7 @@ from core.reading.rules import Problem, one_of, twice
 from serving.spec.fields import ServingFields
 from serving.spec.gateway_classes import LONGEST_ORDER_S
 from serving.spec.gateway_fields import GatewayFields
+from serving.spec.gateway_places import engine_places, host_places
 
 WHOLE = 1.000001
 """Shares of thirds may add up to a little more than 1."""
@@ -23,16 +24,9 @@ def shares_add_up(gateway: GatewayFields) -> Iterator[Problem]:
 
 def limits_of_clients_fit(gateway: GatewayFields) -> Iterator[Problem]:
     """A client's limits let its largest request pass."""
-    room = gateway.max_concurrency + gateway.max_queue
     for index, client in enumerate(gateway.clients):
         key, caps = f"clients[{index}]", client.caps
         yield from (Problem(f"{key}.{each.key}", each.what, each.hint) for each in twice(client.models, "models"))
-        if client.max_concurrency is not None and client.max_concurrency > room and gateway.max_queue:
-            yield Problem(
-                f"{key}.max_concurrency",
-                f"{client.max_concurrency} is above the {room} places of max_concurrency and max_queue",
-                f"write at most {room}, or leave it out",
-            )
         if caps.prompt_kib is not None and caps.prompt_kib > gateway.max_body_kib:
             yield Problem(
                 f"{key}.caps.prompt_kib",
@@ -84,6 +78,26 @@ def degrade_is_reached(gateway: GatewayFields) -> Iterator[Problem]:
 
 
 CLIENT_RULES = (shares_add_up, limits_of_clients_fit, deadlines_fit, degrade_is_reached)
+
+
+def places_fit(serving: ServingFields, gateway: GatewayFields) -> Iterator[Problem]:
+    """The engine's own queue stays empty, so that the gateway's order counts. No client may have more than there is."""
+    places, asked = engine_places(serving), gateway.max_concurrency
+    if asked is not None and asked > places:
+        key = "vllm.max_sequences" if serving.engine == "vllm" else "ollama.num_parallel"
+        yield Problem(
+            "gateway.max_concurrency",
+            f"{asked} is above serving.{key} {places}",
+            f"leave it out, or write at most {places}, or raise {key.partition('.')[2]}",
+        )
+    room = host_places(serving, gateway) + gateway.max_queue
+    for index, client in enumerate(gateway.clients):
+        if client.max_concurrency is not None and client.max_concurrency > room and gateway.max_queue:
+            yield Problem(
+                f"gateway.clients[{index}].max_concurrency",
+                f"{client.max_concurrency} is above the {room} places of max_concurrency and max_queue",
+                f"write at most {room}, or leave it out",
+            )
 
 
 def names_and_caps_fit(serving: ServingFields, gateway: GatewayFields) -> Iterator[Problem]:

@@ -60,47 +60,49 @@ def reserved_mib(memory_gib: float, *, gpu: bool, alone: bool = False) -> int:
     return max(CPU_HOST_MIB, int(memory_gib * 1024 * share))
 
 
-def gateway_size(gateway: GatewaySpec, reserved: int = CPU_HOST_MIB) -> GatewaySize:
+def gateway_size(gateway: GatewaySpec, places: int, reserved: int = CPU_HOST_MIB) -> GatewaySize:
     """Return limits within `reserved` MiB, with as many spare connections as fit, 64 to 256.
+
+    `places`: requests that all engines behind it get at the same time.
 
     Even 64 may be too many: compare `memory_mib` with `reserved`.
     """
     spare = SPARE_CONNECTIONS
-    while spare > SPARE_CONNECTIONS_MIN and _size(gateway, spare).memory_mib > reserved:
+    while spare > SPARE_CONNECTIONS_MIN and _size(gateway, places, spare).memory_mib > reserved:
         spare -= 1
-    return _size(gateway, spare)
+    return _size(gateway, places, spare)
 
 
-def most_waiting(gateway: GatewaySpec, reserved: int) -> int:
+def most_waiting(gateway: GatewaySpec, places: int, reserved: int) -> int:
     """Return the largest `max_queue` that fits into `reserved` MiB; negative if none does."""
-    none_waits = _size(gateway.model_copy(update={"max_queue": 0}), SPARE_CONNECTIONS_MIN)
+    none_waits = _size(gateway.model_copy(update={"max_queue": 0}), places, SPARE_CONNECTIONS_MIN)
     free_bytes = (reserved - none_waits.memory_mib) * MIB
     return free_bytes // (none_waits.buffer_bytes + CONNECTION_BYTES) // (2 if len(gateway.clients) > 1 else 1)
 
 
-def too_large(gateway: GatewaySpec, reserved: int, machine: str) -> Problem | None:
+def too_large(gateway: GatewaySpec, places: int, reserved: int, machine: str) -> Problem | None:
     """Return a problem if HAProxy could need more than the `reserved` MiB of `machine`, else None."""
-    size = gateway_size(gateway, reserved)
+    size = gateway_size(gateway, places, reserved)
     if size.memory_mib <= reserved:
         return None
     what = (
-        f"{gateway.max_queue} waiting and {gateway.max_concurrency} running requests may need {size.memory_mib} MiB in "
+        f"{gateway.max_queue} waiting and {places} running requests may need {size.memory_mib} MiB in "
         f"HAProxy, but {machine} reserves {reserved} MiB for it"
     )
-    most = most_waiting(gateway, reserved)
+    most = most_waiting(gateway, places, reserved)
     if most >= 0:
         return Problem("gateway.max_queue", what, f"write at most {most}, or a smaller max_body_kib")
     return Problem("gateway.max_concurrency", what, "write less, or a smaller max_body_kib")
 
 
-def _size(gateway: GatewaySpec, spare: int) -> GatewaySize:
+def _size(gateway: GatewaySpec, places: int, spare: int) -> GatewaySize:
     """Return the limits with `spare` connections beside those of requests."""
-    requests = gateway.max_concurrency + gateway.longest_queue
+    requests = places + gateway.longest_queue
     body_bytes = gateway.max_body_kib * 1024
     buffer_bytes = body_bytes + 2 * HEADER_BYTES
     connections = requests + spare
     # A running request may use three more buffers: one towards the engine, one for a second try, one for the answer.
-    buffers = connections + 3 * gateway.max_concurrency + SPARE_BUFFERS
+    buffers = connections + 3 * places + SPARE_BUFFERS
     held_bytes = buffers * buffer_bytes + connections * CONNECTION_BYTES
     return GatewaySize(
         connections=connections,

@@ -10,7 +10,7 @@ from core.reading.rules import Problem, one_of
 from serving.spec.fields import AdapterSpec, ServingFields
 from serving.spec.gateway_fields import GatewayFields
 from serving.spec.gateway_overflow import overflow_fits_gateway, overflow_fits_models
-from serving.spec.gateway_rules import CLIENT_RULES, names_and_caps_fit
+from serving.spec.gateway_rules import CLIENT_RULES, names_and_caps_fit, places_fit
 from serving.spec.licences import licence_accepted, licence_has_one_name
 from serving.spec.ollama_rules import OLLAMA_RULES
 from serving.spec.vllm_options import REASONING_PARSERS, TOOL_CALL_PARSERS, extra_arguments
@@ -225,6 +225,7 @@ def gateway_fits_serving(serving: ServingFields, gateway: GatewayFields) -> Iter
     """Apply the rules that join `serving` and `gateway`. Keys begin with one of them."""
     yield from ports_differ(serving, gateway)
     yield from overflow_fits_models(gateway.overflow, serving)
+    yield from places_fit(serving, gateway)
     yield from names_and_caps_fit(serving, gateway)
 
 

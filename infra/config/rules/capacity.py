@@ -11,6 +11,7 @@ from infra.capacity.gpu_features import unfit, unfit_on_cpu
 from infra.capacity.memory_need import disk_gib, need, need_in_ram
 from infra.config.models.deployment import DeploymentConfig
 from infra.config.rules.gateway_machine import gateway_type
+from serving.spec.gateway_places import host_places
 from serving.spec.gateway_size import reserved_mib, too_large
 
 DATA_HEADROOM_GIB = 10
@@ -92,15 +93,15 @@ def weights_fit_disk(config: DeploymentConfig) -> Iterator[Problem]:
 
 def gateway_fits_memory(config: DeploymentConfig) -> Iterator[Problem]:
     """HAProxy's largest use of memory fits into the memory that each machine keeps for it."""
-    own = config.gateway.machine
+    own, places = config.gateway.machine, host_places(config.serving, config.gateway)
     if own is not None:
         row = find_machine(config.cloud, gateway_type(config) or "")
         memory_gib = own.memory_gib if config.cloud == "local" else row.memory_gib if row is not None else None
         if memory_gib is not None:
-            every = config.gateway.model_copy(
-                update={"max_concurrency": config.gateway.max_concurrency * config.machine.count}
+            every = places * config.machine.count
+            problem = too_large(
+                config.gateway, every, reserved_mib(memory_gib, gpu=False, alone=True), "the gateway's machine"
             )
-            problem = too_large(every, reserved_mib(memory_gib, gpu=False, alone=True), "the gateway's machine")
             yield from () if problem is None else (problem,)
         return
     if config.cloud == "local":
@@ -109,7 +110,7 @@ def gateway_fits_memory(config: DeploymentConfig) -> Iterator[Problem]:
         machines = [
             (each.type, reserved_mib(each.memory_gib, gpu=each.gpu is not None)) for each in _candidates(config)
         ]
-    problems = (too_large(config.gateway, reserved, name) for name, reserved in machines)
+    problems = (too_large(config.gateway, places, reserved, name) for name, reserved in machines)
     yield from (problem for problem in problems if problem is not None)
 
 

@@ -74,7 +74,7 @@ def door_config(
     engine = pool.serving.engine
     return render(
         "haproxy-door.cfg.j2",
-        **process_values(gateway, places, Limits.of(sizes, reserved)),
+        **process_values(gateway, places, Limits.of(sizes, pool.places, reserved)),
         port=port,
         keep_alive_s=KEEP_ALIVE_S,
         log_format="{" + ",".join(f'"{name}":{LOG_FIELDS[name]}' for name in LOG) + "}",

@@ -94,7 +94,7 @@ def gateway(
     `door_ca`: PEM of the CA that signs the certificates of hosts behind the gateway's. Raises ConfigError if `gateway`
     asks for more than that memory holds.
     """
-    _check_memory(_sized(pools, gateway), reserved)
+    _check_memory(gateway, _places(pools), reserved)
     places = Places()
     trusted = (File(path=places.ca, content=door_ca),) if door_ca else ()
     return haproxy(
@@ -119,7 +119,7 @@ def haproxy_config(pools: Sequence[Pool], gateway: GatewaySpec, places: Places, 
     """Return haproxy.cfg. HAProxy reads the engine's key from its environment."""
     return render(
         "haproxy.cfg.j2",
-        **process_values(gateway, places, Limits.of(_sized(pools, gateway), reserved)),
+        **process_values(gateway, places, Limits.of(gateway, _places(pools), reserved)),
         pools=[_pool_values(pool) for pool in pools],
         waited_or_down=waited_or_down(),
         paths=passed_paths(pools),
@@ -187,9 +187,9 @@ def _has_key(pool: Pool) -> bool:
     return pool.behind_doors or pool.serving.engine == "vllm"
 
 
-def _sized(pools: Sequence[Pool], gateway: GatewaySpec) -> GatewaySpec:
-    """Return `gateway` with the places of all engines behind it, for its limits."""
-    return gateway.model_copy(update={"max_concurrency": sum(pool.places for pool in pools)})
+def _places(pools: Sequence[Pool]) -> int:
+    """Return the requests that all engines get at the same time."""
+    return sum(pool.places for pool in pools)
 
 
 def keys_map(credentials: Credentials) -> str:
@@ -197,8 +197,8 @@ def keys_map(credentials: Credentials) -> str:
     return "".join(f"{sha256} {client}\n" for client, sha256 in credentials.key_hashes)
 
 
-def _check_memory(gateway: GatewaySpec, reserved: int) -> None:
+def _check_memory(gateway: GatewaySpec, places: int, reserved: int) -> None:
     """Raise ConfigError if HAProxy could need more than `reserved` MiB."""
-    problem = too_large(gateway, reserved, "the host")
+    problem = too_large(gateway, places, reserved, "the host")
     if problem is not None:
         raise ConfigError(problem.what, where=problem.key, hint=problem.hint)

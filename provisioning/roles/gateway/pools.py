@@ -10,6 +10,7 @@ from core.ports import AGENT_PORT, DOOR_PORT
 from infra.contract.outputs import HostRecord, StackOutputs
 from provisioning.hosts.installed_names import Names
 from provisioning.hosts.topology import HostRole, Topology
+from serving.spec.gateway_places import host_places
 from serving.spec.models import GatewaySpec, ServingSpec
 
 LOOPBACK = "127.0.0.1"
@@ -75,7 +76,7 @@ def pools_of(outputs: StackOutputs, host: HostRecord, names: Mapping[str, Names]
         # The tunnel brings the engine's port alone. The watcher there restarts an engine that hangs all the same.
         agent_port = None if outputs.tunnel else AGENT_PORT
         return (loopback_pool(engines[0].pool, engines[0].name, outputs.serving, outputs.gateway, agent_port),)
-    servers = tuple(_door(each, outputs.gateway, names[each.name]) for each in engines)
+    servers = tuple(_door(each, host_places(outputs.serving, outputs.gateway), names[each.name]) for each in engines)
     return (Pool(name=engines[0].pool, serving=outputs.serving, servers=servers),)
 
 
@@ -86,19 +87,18 @@ def loopback_pool(
     only = PoolServer(
         name=server,
         port=serving.port,
-        places=gateway.max_concurrency,
+        places=host_places(serving, gateway),
         agent_port=agent_port,
         names=serving.served_names,
     )
     return Pool(name=name, serving=serving, servers=(only,))
 
 
-def _door(host: HostRecord, gateway: GatewaySpec, names: Names) -> PoolServer:
+def _door(host: HostRecord, places: int, names: Names) -> PoolServer:
     """Return a host behind the gateway's, as the gateway connects to it."""
-    address, places = host.peer_address, gateway.max_concurrency
     return PoolServer(
         name=host.name,
-        address=address,
+        address=host.peer_address,
         port=DOOR_PORT,
         places=places,
         agent_port=AGENT_PORT,

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from serving.spec.gateway_places import host_places
 from serving.spec.models import GatewaySpec, ServingSpec
 
 TINY = {"kind": "tiny", "name": "llama"}
@@ -40,6 +41,22 @@ def test_the_class_of_a_client_is_written_as_in_the_file(exclude_unset: bool) ->
     written = gateway.model_dump_json(exclude_unset=exclude_unset)
     assert json.loads(written)["clients"][0]["class"] == "batch"
     assert GatewaySpec.model_validate_json(written) == gateway
+
+
+PLACES = {
+    "vLLM": ({"vllm": {"max_sequences": 12}}, {}, 12),
+    "vLLM with less": ({"vllm": {"max_sequences": 12}}, {"max_concurrency": 5}, 5),
+    "Ollama": ({"engine": "ollama", "ollama": {"num_parallel": 3}}, {}, 3),
+    "Ollama with less": ({"engine": "ollama", "ollama": {"num_parallel": 3}}, {"max_concurrency": 2}, 2),
+}
+
+
+@pytest.mark.parametrize(("serving", "gateway", "places"), PLACES.values(), ids=PLACES)
+def test_an_engine_gets_as_many_requests_as_it_computes(
+    serving: dict[str, Any], gateway: dict[str, Any], places: int
+) -> None:
+    spec = ServingSpec.model_validate({"model": {"name": "base", "source": TINY}, **serving})
+    assert host_places(spec, GatewaySpec.model_validate(gateway)) == places
 
 
 def test_names_and_port_follow_from_the_spec() -> None:

@@ -20,6 +20,9 @@ from tests.unit.provisioning.roles.gateway.test_stream import Stream
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\x04\0\0\0\0\0"
 """Of HTTP/2, and an empty SETTINGS frame."""
 
+PLACES = 16
+"""Of a vLLM whose config names no limits."""
+
 
 def answer_to(connection: socket.socket, data: bytes) -> bytes:
     """Return everything that is received until the other side closes."""
@@ -66,19 +69,21 @@ def test_no_upgrade_reaches_the_engine(new_gateway: NewGateway, engine: EngineDo
     assert seen.get("connection", "close") == "close"
 
 
-SPECS = [
-    GatewaySpec(),
-    GatewaySpec(max_concurrency=1, max_queue=0),
-    GatewaySpec(max_queue=240),
-    GatewaySpec(max_concurrency=128, max_queue=1000, max_body_kib=64),
-    GatewaySpec(max_queue=16, max_body_kib=2048),
+SIZES = [
+    (PLACES, GatewaySpec()),
+    (1, GatewaySpec(max_queue=0)),
+    (PLACES, GatewaySpec(max_queue=240)),
+    (128, GatewaySpec(max_queue=1000, max_body_kib=64)),
+    (PLACES, GatewaySpec(max_queue=16, max_body_kib=2048)),
 ]
 
 
-@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: f"{spec.max_concurrency}-{spec.max_queue}-{spec.max_body_kib}")
-def test_connections_and_buffers_fit_the_reserved_memory(spec: GatewaySpec) -> None:
-    size = gateway_size(spec)
-    requests = spec.max_concurrency + spec.max_queue
+@pytest.mark.parametrize(
+    ("places", "spec"), SIZES, ids=[f"{places}-{spec.max_queue}-{spec.max_body_kib}" for places, spec in SIZES]
+)
+def test_connections_and_buffers_fit_the_reserved_memory(places: int, spec: GatewaySpec) -> None:
+    size = gateway_size(spec, places)
+    requests = places + spec.max_queue
     assert requests < size.connections_per_client < size.connections <= size.buffers
     assert size.buffers * size.buffer_bytes < size.memory_mib * MIB <= CPU_HOST_MIB * MIB
 
@@ -107,7 +112,9 @@ def test_memory_stays_bounded_when_every_connection_fills_its_buffer(
         )
         connections.append(connection)
         assert number < few["connections"]
-    assert resident_mib(gateway.worker()) - before < few["buffers"] * Limits.of(GatewaySpec()).buffer_bytes / MIB
+    assert (
+        resident_mib(gateway.worker()) - before < few["buffers"] * Limits.of(GatewaySpec(), PLACES).buffer_bytes / MIB
+    )
     assert gateway.ask("GET", "/health", key=None).status == 200
     for connection in connections:
         connection.close()
@@ -120,7 +127,7 @@ def resident_mib(pid: str) -> float:
 
 def test_handshake_that_never_begins_is_cut_off(new_gateway: NewGateway, monkeypatch: pytest.MonkeyPatch) -> None:
     """292 connections without a byte locked all clients out for 600 s, until the client timeout."""
-    assert Limits.of(GatewaySpec()).silent_client_s <= 15
+    assert Limits.of(GatewaySpec(), PLACES).silent_client_s <= 15
     set_limits(monkeypatch, silent_client_s=1)
     with new_gateway(request_timeout_s=600).connect_plain() as silent:
         assert silent.recv(1) == b""

@@ -40,7 +40,8 @@ BODY = json.dumps({"model": "tiny", "prompt": "The rent", "max_tokens": 4}).enco
 PATH = "/v1/completions"
 HEAD = f"POST {PATH} HTTP/1.1\r\nHost: x\r\n{JSON}\r\nAuthorization: Bearer {ENGINE_KEY}\r\n"
 REQUEST = f"{HEAD}Content-Length: {len(BODY)}\r\n\r\n".encode() + BODY
-SPEC = GatewaySpec(max_concurrency=2)
+PLACES = 2
+SPEC = GatewaySpec(max_concurrency=PLACES)
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class PoolOfTwo:
 @contextmanager
 def pool_of_two(folder: Path, *, certified: str = "gpu-2", ready: bool = True) -> Iterator[PoolOfTwo]:
     """Run two hosts and their gateway. `certified`: the name in the second's certificate; `ready`: it may be asked."""
-    ca, spec = folder / "ca", gateway_spec(max_concurrency=SPEC.max_concurrency)
+    ca, spec = folder / "ca", gateway_spec(max_concurrency=PLACES)
     with ExitStack() as undo:
         engines = [undo.enter_context(running_engine()) for _ in range(2)]
         doors = []
@@ -141,10 +142,10 @@ def test_a_full_engine_is_not_an_engine_that_is_down(two: PoolOfTwo) -> None:
     engine.hold.clear()
     try:
         with ExitStack() as undo:
-            for _ in range(SPEC.max_concurrency):
+            for _ in range(PLACES):
                 undo.enter_context(connection := door.connect())
                 connection.sendall(REQUEST)
-            wait_for(lambda: engine.running == SPEC.max_concurrency, "all places taken")
+            wait_for(lambda: engine.running == PLACES, "all places taken")
             assert door.ask("GET", "/health", key=ENGINE_KEY).status == 200
     finally:
         engine.hold.set()

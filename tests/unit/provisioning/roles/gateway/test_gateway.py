@@ -180,7 +180,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_limits_grow_with_the_queue() -> None:
-    small, large = Limits.of(GatewaySpec(max_queue=0)), Limits.of(GatewaySpec(max_queue=1000))
+    small, large = (Limits.of(GatewaySpec(max_queue=waiting), 16) for waiting in (0, 1000))
     for limits, requests in ((small, 16), (large, 1016)):
         assert requests < limits.connections_per_client < limits.connections
         assert limits.buffer_bytes > limits.body_bytes + limits.header_bytes

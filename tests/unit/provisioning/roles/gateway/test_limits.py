@@ -13,6 +13,9 @@ from tests.unit.provisioning.conftest import NewGateway
 
 KIB = 1024
 
+PLACES = 16
+"""Of a vLLM whose config names no limits."""
+
 
 def head(*lines: str, key: str = CLIENT_KEY) -> bytes:
     """Return the head of a POST."""
@@ -118,7 +121,7 @@ def test_slow_head_is_cut_off(new_gateway: NewGateway, monkeypatch: pytest.Monke
 
 
 def test_one_client_cannot_take_every_connection(new_gateway: NewGateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    limits = Limits.of(GatewaySpec())
+    limits = Limits.of(GatewaySpec(), PLACES)
     assert limits.connections_per_client < limits.connections
     set_limits(monkeypatch, connections_per_client=2)
     gateway = new_gateway()

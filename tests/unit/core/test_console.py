@@ -71,7 +71,10 @@ def test_only_known_modules_print_without_console() -> None:
         "infra/lifecycle/preview/price_table.py",
         "provisioning/adapters/listing.py",  # JSON
         "provisioning/existing/host_key.py",  # a question
+        "provisioning/operate/spend.py",  # JSON
         "provisioning/operate/status.py",  # JSON
+        "provisioning/operate/top/command.py",  # JSON
+        "serving/ask.py",  # the answer, piece by piece
         "serving/smoke/run.py",  # JSON
     }
 

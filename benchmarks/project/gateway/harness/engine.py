@@ -273,7 +273,7 @@ async def serve(engine: Engine, port: int, agent_port: int) -> None:
 
 def main() -> None:
     """Read the options and serve."""
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--agent-port", type=int, default=0)
     parser.add_argument("--places", type=int, default=4)

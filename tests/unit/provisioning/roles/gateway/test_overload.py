@@ -93,6 +93,17 @@ def test_request_within_the_caps_passes_and_one_without_a_length_gets_the_cap(
     assert given == [None, "8", None]
 
 
+@pytest.mark.parametrize("name", ["X-LLM-Max-Tokens", "x-llm-max-tokens", "X_LLM_Max_Tokens", "X-LLM-Other"])
+def test_no_header_of_a_client_tells_the_engine_its_cap(
+    new_gateway: NewGateway, engine: EngineDouble, name: str
+) -> None:
+    gateway = new_gateway(clients=clients(caps=CAPS))
+    assert ask(gateway, f"{name}: 4000", f"{name}: 5000").status == 200
+    (got,) = _posts(engine)
+    ours = {key.lower(): value for key, value in got.headers.items() if "llm" in key.lower()}
+    assert ours == {"x-llm-max-tokens": "8"}
+
+
 def _posts(engine: EngineDouble) -> list[Any]:
     return [got for got in engine.received if got.target == "/v1/completions"]
 

@@ -126,12 +126,15 @@ def test_status_of_a_machine_that_serves_ends_with_0(serving: Fab) -> None:
 def test_status_finds_an_engine_that_answers_and_computes_nothing(serving: Fab, served_machine: Served) -> None:
     """Its core was stopped for minutes; health checks passed, and status called that host healthy."""
     send = "kill -{} $(pgrep -f '^VLLM::EngineCore')"
+    # Without the watcher, which would have such an engine restarted.
+    served_machine.run("systemctl stop llm-engine-watch.service")
     remote(served_machine.host, send.format("STOP"))
     try:
         assert served_machine.get("/health")[0] == 200
         done = serving.run("status", deadline_s=60)
     finally:
         remote(served_machine.host, send.format("CONT"))
+        served_machine.run("systemctl start llm-engine-watch.service")
     assert done.status == 1
     assert re.search(
         r"^! token +tiny: none within \d+ s; the engine answers but computes nothing$", done.out, re.MULTILINE

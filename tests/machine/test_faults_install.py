@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,9 +57,9 @@ class Install:
         """Provision. Raises DeployError as the task would."""
 
         def small(
-            outputs: StackOutputs, hosts: Sequence[HostRecord], roles: Sequence[str], *, keep: bool
+            outputs: StackOutputs, hosts: Sequence[HostRecord], roles: Sequence[str], **options: Any
         ) -> DesiredState:
-            whole = desired_state(outputs, hosts, roles, keep=keep).lists[self._host.name]
+            whole = desired_state(outputs, hosts, roles, **options).lists[self._host.name]
             end = next(index for index, each in enumerate(whole) if isinstance(each, Venv))
             return DesiredState({self._host.name: [*whole[:end], replace(whole[end], lock=lock_of(package))]}, None)  # type: ignore[call-arg]
 

@@ -16,7 +16,7 @@ FAB = Path(sys.executable).with_name("fab")
 TASKS = [
     "adapters:apply", "adapters:entry", "adapters:list", "adapters:manifest", "adapters:plan", "adapters:promote",
     "adapters:prune", "adapters:rollback", "adopt", "bundle", "logs", "plan", "provision", "reboot", "restart",
-    "rotate-key", "smoke", "ssh", "status", "upgrade-engine",
+    "rotate-key", "smoke", "spend", "ssh", "status", "top", "upgrade-engine",
 ]  # fmt: skip
 
 

@@ -20,7 +20,8 @@ def test_running_and_waiting_requests(new_gateway: NewGateway, engine: EngineDou
     gateway = new_gateway(max_concurrency=2, max_queue=4)
     engine.hold.clear()
     threads = [
-        threading.Thread(target=gateway.ask, args=("POST", "/v1/completions"), kwargs={"body": b"{}"}) for _ in range(5)
+        threading.Thread(target=gateway.ask, args=("POST", "/v1/completions"), kwargs={"body": b'{"model": "tiny"}'})
+        for _ in range(5)
     ]
     for thread in threads:
         thread.start()

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from core.console import say
 from core.errors import HostError
 from infra.contract.outputs import HostRecord, StackOutputs
 from provisioning.converge.controller import converge
@@ -17,6 +18,7 @@ def tell_gateway(outputs: StackOutputs, names: Mapping[str, Names]) -> None:
     """
     hosts = _gateways(outputs)
     if not hosts:
+        say("! no gateway was changed: this checkout has not provisioned one; `provision` lets it serve new names")
         return
     from provisioning.apply.desired_state import desired_state  # templates and certificates take time to import
 

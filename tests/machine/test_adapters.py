@@ -13,7 +13,7 @@ from provisioning.apply.desired_state import desired_state
 from provisioning.hosts.inventory import load
 from provisioning.hosts.target import Target
 from provisioning.roles import ROLES
-from serving.endpoint import Endpoint
+from serving.endpoint import Endpoint, write_endpoint
 from serving.smoke.run import smoke
 from serving.timed_client import Client
 from tests.adapter_manifests import listed, write_manifest
@@ -32,6 +32,9 @@ PROMPT = "What does the lease say?"
 def releases(served_machine: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fab]:
     """`fab` with a manifest that has one more version than the machine; afterwards the machine is restored."""
     folder = tmp_path_factory.mktemp("releases")
+    endpoint = desired_state(served_machine.outputs, [served_machine.host], ["gateway"]).endpoint
+    assert endpoint
+    note = write_endpoint(endpoint)  # as `provision` leaves it: the checkout's gateways learn new names
     fab = Fab(folder, served_machine.host, serving={**SERVING, "adapters": []})
     write_manifest(
         folder / "adapters" / "test.yaml",
@@ -42,6 +45,7 @@ def releases(served_machine: Served, tmp_path_factory: pytest.TempPathFactory) -
     try:
         yield fab
     finally:
+        note.unlink()
         restored = bring(served_machine.host, served_machine.resources)
         remote(served_machine.host, f"rm -rf {ADAPTERS}/contract@4 {ADAPTERS}/adapters.lock")
     assert restored.result.ok

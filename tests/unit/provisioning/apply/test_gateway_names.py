@@ -17,7 +17,7 @@ from tests.unit.provisioning.records import host_values, stack
 
 @pytest.mark.parametrize("provisioned", [True, False])
 def test_gateway_on_the_engines_host_gets_the_names_of_its_adapters(
-    provisioned: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    provisioned: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It answered 404 for an adapter that `make adapters` had added."""
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
@@ -37,4 +37,5 @@ def test_gateway_on_the_engines_host_gets_the_names_of_its_adapters(
         endpoint_file(outputs.stack).write_text("{}")
     gateway_names.tell_gateway(outputs, {})
     assert sorted(told) == (["one", "two"] if provisioned else [])
+    assert ("no gateway was changed" in capsys.readouterr().err) is not provisioned
     assert all(f'"{name}"' in text for text in told.values() for name in outputs.serving.served_names)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from core.paths import state_dir
 from provisioning.apply.desired_state import desired_state
 from provisioning.hosts.inventory import load
 from provisioning.hosts.target import Target
@@ -32,10 +33,11 @@ PROMPT = "What does the lease say?"
 def releases(served_machine: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fab]:
     """`fab` with a manifest that has one more version than the machine; afterwards the machine is restored."""
     folder = tmp_path_factory.mktemp("releases")
+    fab = Fab(folder, served_machine.host, serving={**SERVING, "adapters": []})
+    # A checkout that has provisioned the machine: it has the gateway's keys, and lets the gateway serve new names.
     endpoint = desired_state(served_machine.outputs, [served_machine.host], ["gateway"]).endpoint
     assert endpoint
-    note = write_endpoint(endpoint)  # as `provision` leaves it: the checkout's gateways learn new names
-    fab = Fab(folder, served_machine.host, serving={**SERVING, "adapters": []})
+    note, fab.state = write_endpoint(endpoint), state_dir()
     write_manifest(
         folder / "adapters" / "test.yaml",
         listed("contract", 3, "a"),

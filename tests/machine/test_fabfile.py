@@ -117,7 +117,7 @@ def test_status_of_a_machine_that_serves_ends_with_0(serving: Fab) -> None:
     assert re.search(r"^  engine             vLLM 0\.\d+\.\d+$", done.out, re.MULTILINE)
     assert "  models             tiny\n" in done.out
     assert "  adapters           contract, contract@3, summary, summary@1\n" in done.out
-    assert "  queue              0 of 16 running, 0 of 64 waiting\n" in done.out
+    assert "  queue              0 of 4 running, 0 of 64 waiting\n" in done.out
     assert re.search(r"^  memory             \d\.\d of 6\.0 GiB free$", done.out, re.MULTILINE)  # and not the host's
     assert "89 days left" in done.out
     assert all(line.startswith(("✓", " ", "! error")) for line in done.out.splitlines()), done.out
@@ -172,7 +172,7 @@ def test_a_restart_lets_running_answers_finish_and_holds_new_ones_back(serving: 
     running = serving.start("restart")
     held_back, *events = served_machine.run("""
         wait_until '[ $(state) = deactivating ]'
-        wait_until '[ "$(python3 /tmp/gateway-state)" = DRAIN ]'
+        wait_until 'python3 /tmp/gateway-state | grep -q ^DRAIN'
         echo "running: $(kill -0 $(cat /tmp/stream.pid) && echo yes)"
         wait_until '! kill -0 $(cat /tmp/stream.pid) 2>/dev/null'
         cat /tmp/events

@@ -81,7 +81,9 @@ def main(path: str, server: str, state: str, notice: str, wait_s: str = "0") -> 
     try:
         said = ask(path, f"set server {server} state {state}")
         if not said and state == "ready" and watcher().startswith("up"):
-            ask(path, f"set server {server} agent up")  # at once, not at HAProxy's next question
+            # At once, not at HAProxy's next question: the watcher has just got a token from the engine.
+            ask(path, f"set server {server} agent up")
+            ask(path, f"set server {server} health up")
         while not said and time.monotonic() < deadline and under_way(path, server):
             time.sleep(POLL_S)
     except (FileNotFoundError, ConnectionRefusedError):

@@ -175,7 +175,7 @@ def test_a_start_waits_until_the_watcher_lets_requests_in(tmp_path: Path, monkey
     monkeypatch.setattr(drain_engine, "ask", ask)
     monkeypatch.setattr("time.sleep", lambda _: None)
     assert drain_engine.main(str(tmp_path), "main/gpu-1", "ready", f"{tmp_path}/drain") == 0
-    assert commands == ["set server main/gpu-1 state ready", "set server main/gpu-1 agent up"]
+    assert commands == [f"set server main/gpu-1 {word}" for word in ("state ready", "agent up", "health up")]
     assert not (tmp_path / "drain").exists()
 
 

@@ -89,7 +89,8 @@ def overflow(
         state_directory=OVERFLOW_DIRECTORY,
         credentials=tuple((each.path.rpartition("/")[2].removesuffix(".key"), each.path) for each in secrets),
         mounts=((HOSTS, "/etc/hosts"),),
-        before_start=(ADDRESSES, USER.name, HOSTS, *_names(spec)),
+        # It makes the file of `mounts`, without which this unit cannot start: also on a host that has just booted.
+        wants=(ADDRESSES_SERVICE,),
         allowed_addresses=("any",),
         after=(WAY_OUT_UNIT,),
         memory_max_mib=512,

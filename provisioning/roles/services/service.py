@@ -45,8 +45,8 @@ class Service:
     """Names and root-only files with secrets: systemd gives it copies in $CREDENTIALS_DIRECTORY."""
     mounts: tuple[tuple[str, str], ...] = ()
     """Files of the host, and where it sees them."""
-    before_start: tuple[str, ...] = ()
-    """Command that root runs before each start, without the limits of the unit."""
+    wants: tuple[str, ...] = ()
+    """Units that systemd starts, and runs to their end if they have one, before each start."""
     memory_max_mib: int = 256
     tasks_max: int = 128
     stop_s: int = 20

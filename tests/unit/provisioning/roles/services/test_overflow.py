@@ -93,18 +93,20 @@ def test_a_new_key_or_price_restarts_the_service() -> None:
 
 
 def test_the_unit_runs_unprivileged_with_its_own_names() -> None:
-    unit = str(files(resources(outputs()))["/etc/systemd/system/llm-overflow.service"].content)
-    lines = unit.splitlines()
+    found = files(resources(outputs()))
+    lines = str(found["/etc/systemd/system/llm-overflow.service"].content).splitlines()
     for line in (
         "User=llm-overflow",
         "LoadCredential=together:/etc/llm/overflow/together.key",
         "BindReadOnlyPaths=/run/llm-overflow-names/hosts:/etc/hosts",
+        "Wants=llm-overflow-addresses.service",
         "StateDirectory=llm-overflow",
         "NoNewPrivileges=yes",
         "ProtectSystem=strict",
     ):
         assert line in lines
-    (start,) = (line for line in lines if line.startswith("ExecStartPre="))
+    names = str(found["/etc/systemd/system/llm-overflow-addresses.service"].content).splitlines()
+    (start,) = (line for line in names if line.startswith("ExecStart="))
     assert start.endswith("llm-overflow /run/llm-overflow-names/hosts api.together.example api.anthropic.com")
 
 

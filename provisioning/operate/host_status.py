@@ -171,6 +171,8 @@ class HostStatus:
             words.append("the gateway does not answer yet")
         if not words and not self.engine_on_loopback and not (self.queue and self.queue.engine.startswith("UP")):
             words.append("no host behind the gateway is up yet")
+        if not words and self.queue and self.queue.engine.startswith("DOWN"):
+            words.append("the gateway does not let requests in yet")
         return "; ".join(words)
 
     @property

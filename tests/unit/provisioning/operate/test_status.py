@@ -149,6 +149,10 @@ MISSING = {
         "vllm.service is activating (start), restarted by systemd 2 times",
     ),
     "gateway is silent": ({"certificate": None}, "the gateway does not answer yet"),
+    "engine not admitted yet": (  # a smoke test right after a reboot met 503
+        {"queue": {"running": 0, "waiting": 0, "engine": "DOWN (agent)", "hosts": {"one": "DOWN (agent)"}}},
+        "the gateway does not let requests in yet",
+    ),
 }
 
 

@@ -1,4 +1,4 @@
-"""Speed goals of this repository's own commands: first line, preview, up, down and converge.
+"""Speed goals of this repository's own commands: first line, preview, up, down, converge and gateway.
 
 There are no benchmarks of served models yet.
 """

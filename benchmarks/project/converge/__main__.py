@@ -16,10 +16,11 @@ from typing import Any
 
 from benchmarks.project.converge.bench_host import STACK, bench_host, prepare, spoil
 from benchmarks.project.converge.check import check
-from benchmarks.project.converge.compared_tools import OURS, TOOLS, Tool, environment, ssh_argv, version
+from benchmarks.project.converge.compared_tools import LOCKS, OURS, TOOLS, Tool, ssh_argv, version
 from benchmarks.project.converge.delay_proxy import DelayProxy
 from benchmarks.project.converge.goals import verdicts
 from benchmarks.project.converge.phases import phase_costs, read_phases
+from benchmarks.project.environments import environment
 from core.arguments import Parser
 from core.console import say, step
 from core.errors import CheckError, run_cli
@@ -144,8 +145,8 @@ def main() -> int:
     options = parser.parse_args()
     scenes = [scene for scene in SCENES if not (options.near and scene.far)]
     with step("environments of pyinfra and Ansible"):
-        environment("pyinfra")
-        environment("ansible")
+        environment(LOCKS / "pyinfra.txt")
+        environment(LOCKS / "ansible.txt")
     with bench_host() as near, tempfile.TemporaryDirectory(prefix="bench") as scratch:
         proxy = DelayProxy((near.address, near.ssh_port), round_trip_s=FAR_S)
         with proxy.running():

@@ -1,14 +1,13 @@
 """The tools to compare: how each is installed, and the command line that a user would run."""
 
-import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.project.converge.ansible_playbook import SETTINGS, playbook
-from core.paths import CHECKOUT, cache_dir
+from benchmarks.project.environments import environment
+from core.paths import CHECKOUT
 from infra.contract.outputs import HostRecord
 from provisioning.ssh.known_hosts import known_hosts_text
 from provisioning.ssh.target import SshTarget
@@ -70,7 +69,7 @@ def _pyinfra(host: HostRecord, folder: Path, program: tuple[str, ...] = ("-m", "
     }
     inventory = folder / f"inventory_{host.ssh_port}.py"
     inventory.write_text(f"hosts = [({host.address!r}, {data!r})]\n")
-    python = environment("pyinfra") / "bin" / "python"
+    python = environment(LOCKS / "pyinfra.txt") / "bin" / "python"
     return Run(argv=[str(python), *program, "-y", str(inventory), str(HERE / "pyinfra_deploy.py")])
 
 
@@ -83,7 +82,7 @@ def _ansible(host: HostRecord, folder: Path) -> Run:
     (folder / "ansible.cfg").write_text(SETTINGS.format(known_hosts=known_hosts(host, folder), folder=folder))
     login = f"ansible_host={host.address} ansible_port={host.ssh_port} ansible_user={host.user}"
     (folder / "hosts.ini").write_text(f"{host.name} {login} ansible_ssh_private_key_file={host.identity_file}\n")
-    program = environment("ansible") / "bin" / "ansible-playbook"
+    program = environment(LOCKS / "ansible.txt") / "bin" / "ansible-playbook"
     argv = [str(program), "-i", str(folder / "hosts.ini"), str(folder / "playbook.json")]
     return Run(argv=argv, env={"ANSIBLE_CONFIG": str(folder / "ansible.cfg"), "ANSIBLE_HOME": str(folder / "ansible")})
 
@@ -99,21 +98,6 @@ PYINFRA = Tool(name="pyinfra", run=_pyinfra)
 PYINFRA_NO_DELAY = Tool(name="pyinfra, TCP_NODELAY", run=_pyinfra_no_delay)
 ANSIBLE = Tool(name="Ansible", run=_ansible, end=_end_ansible)
 TOOLS = (OURS, PYINFRA, PYINFRA_NO_DELAY, ANSIBLE)
-
-
-def environment(name: str) -> Path:
-    """Return a tool's environment. Makes it if it is missing or its lock has changed."""
-    lock = LOCKS / f"{name}.txt"
-    folder = cache_dir() / "benchmarks" / name
-    marker = folder / "lock.txt"
-    if not marker.exists() or marker.read_bytes() != lock.read_bytes():
-        shutil.rmtree(folder, ignore_errors=True)
-        uv = str(Path(sys.executable).parent / "uv")
-        subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(folder)], check=True)
-        install = [uv, "pip", "install", "--quiet", "--require-hashes", "--compile-bytecode", "-r", str(lock)]
-        subprocess.run([*install, "--python", str(folder / "bin" / "python")], check=True)
-        shutil.copyfile(lock, marker)
-    return folder
 
 
 def version(name: str) -> str:

@@ -3,18 +3,16 @@
 import json
 import os
 import secrets
-import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.project.environments import environment
 from benchmarks.project.gateway.harness.bench import MODEL, wait_for
 from benchmarks.project.gateway.harness.load import Target
 from core.errors import CheckError
-from core.paths import cache_dir
 from tests.gateways import free_port
 
 LOCKS = Path(__file__).parent / "locks"
@@ -59,25 +57,6 @@ OTHERS = (
 )
 
 
-def environment(name: str) -> Path:
-    """Return a gateway's environment. Makes it if it is missing or its lock has changed."""
-    lock = LOCKS / f"{name}.txt"
-    folder = cache_dir() / "benchmarks" / name
-    marker = folder / "lock.txt"
-    if not marker.exists() or marker.read_bytes() != lock.read_bytes():
-        shutil.rmtree(folder, ignore_errors=True)
-        uv = str(Path(sys.executable).parent / "uv")
-        for words in (
-            ["venv", "--quiet", "--python", sys.executable, str(folder)],
-            ["pip", "install", "--quiet", "--require-hashes", "-r", str(lock), "--python", f"{folder}/bin/python"],
-        ):
-            done = subprocess.run([uv, *words], capture_output=True, text=True, check=False)
-            if done.returncode:
-                raise CheckError(f"{name}: uv could not install it", detail=done.stderr)
-        shutil.copyfile(lock, marker)
-    return folder
-
-
 def version(name: str) -> str:
     """Return the version in a lock."""
     lines = (LOCKS / f"{name}.txt").read_text().splitlines()
@@ -91,7 +70,7 @@ def running(other: Other, engine: int, folder: Path) -> Iterator[tuple[Target, i
     Raises CheckError if it does not start.
     """
     port = free_port()
-    argv = other.argv(environment(other.lock) / "bin", port, engine, folder)
+    argv = other.argv(environment(LOCKS / f"{other.lock}.txt") / "bin", port, engine, folder)
     key = f"sk-{secrets.token_hex(32)}"  # LiteLLM does not start without one
     litellm = {"LITELLM_MASTER_KEY": key, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
     quiet = {**os.environ, **litellm, "RUST_LOG": "error", "NO_COLOR": "1"}

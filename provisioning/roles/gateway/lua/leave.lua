@@ -1,5 +1,6 @@
 -- Decides whether a request may go to a provider, by the class of its data. What is not allowed here stays.
 
+local places = require("places")
 local policy = require("policy")
 
 local M = {}
@@ -33,7 +34,7 @@ function M.may(txn, name)
     return false
   end
   local up = txn.f:srv_is_up(M.BACKEND .. "/" .. M.BACKEND)
-  return (up == true or up == 1) and txn.f:be_conn(M.BACKEND) < overflow.max_requests
+  return places.is_true(up) and txn.f:be_conn(M.BACKEND) < overflow.max_requests
 end
 
 return M

@@ -56,6 +56,7 @@ end
 local function is_true(value)
   return value == true or value == 1
 end
+M.is_true = is_true
 
 -- Returns how many places of its present share a host has free.
 local function free_of_share(each)

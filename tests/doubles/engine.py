@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -45,6 +46,8 @@ class EngineDouble:
     """Any of: missing_model, extra_model, same_answers, empty_answers, stream_whole, stream_cut, any_model, any_key,
     no_key_needed, open_paths, unhealthy, broken_json, overloaded, hang_up,
     dies_of_logprobs, computes_nothing, no_choices."""
+    status: int = 200
+    """Requests for text are refused with another one."""
     received: list[Received] = field(default_factory=list)
     running: int = 0
     """Requests that came and are not answered yet."""
@@ -180,6 +183,8 @@ class _Handler(BaseHTTPRequestHandler):
             threading.Event().wait(PATIENCE_S)
         elif "no_choices" in engine.faults:
             self._json(200, {})
+        elif engine.status != HTTPStatus.OK:
+            self._error(engine.status, "refused")
         elif "overloaded" in engine.faults:
             self._error(503, "overloaded")
         elif "hang_up" in engine.faults:

@@ -18,7 +18,7 @@ import pytest
 from core.paths import CHECKOUT
 from services.overflow.money import NANO, cost
 from services.overflow.request import parse_request
-from services.overflow.settings import Cap
+from services.overflow.settings import Cap, Model
 from tests.doubles.llm_provider import PROVIDER_KEY, WORDS, ProviderDouble, running_provider
 from tests.gateways import free_port, wait_for
 from tests.overflows import (
@@ -51,7 +51,10 @@ def module_overflow(
     doubles: tuple[ProviderDouble, ProviderDouble], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RunningOverflow]:
     first, second = doubles
-    providers = (provider_at(first), provider_at(second, "second", kind="anthropic", timeout_s=2))
+    late = {"late": Model("their/late", PRICE_IN, PRICE_OUT)}
+    slow = provider_at(first, "slow", models=late, timeout_s=1)
+    other = provider_at(second, "second", kind="anthropic", timeout_s=2)
+    providers = (provider_at(first), slow, replace(other, models={**other.models, **late}))
     with running_overflow(tmp_path_factory.mktemp("overflow"), *providers) as running:
         yield running
 
@@ -168,7 +171,19 @@ def test_anthropic_answers_in_openais_shape(
 
 
 @pytest.mark.parametrize(
-    "fault", ["status 500", "status 429", "status 401", "hang_up", "redirect", "not_json", "not_an_object"]
+    "fault",
+    [
+        "status 500",
+        "status 503",
+        "status 400",
+        "status 401",
+        "status 404",
+        "status 429",
+        "hang_up",
+        "redirect",
+        "not_json",
+        "not_an_object",
+    ],
 )
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 def test_next_provider_answers(
@@ -183,7 +198,7 @@ def test_next_provider_answers(
     assert (reply.status, reply.headers["x-served-by"]) == (200, "overflow/second")
     assert len(first.received) == 1
     extra = overflow.spent() - before - charged(second)
-    assert (extra == 0) == (fault in ("status 429", "status 401", "redirect"))
+    assert (extra == 0) == (fault.startswith("status 4") or fault == "redirect")
 
 
 @pytest.mark.parametrize("fault", ["cut", "error_event"])
@@ -236,6 +251,20 @@ def test_a_client_that_hangs_up_ends_the_providers_stream(overflow: RunningOverf
     name = 'llm_overflow_requests_total{outcome="cut_by_the_client",provider="first"}'
     wait_for(lambda: overflow.metrics().get(name) or overflow.spent() > before, "the service to notice")
     assert overflow.spent() - before >= charged(first) > 0
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_next_provider_answers_after_a_time_out(
+    overflow: RunningOverflow, first: ProviderDouble, second: ProviderDouble, stream: bool
+) -> None:
+    first.hold.clear()
+    before = overflow.spent()
+    reply = overflow.ask(model="late", stream=stream)
+    assert (reply.status, reply.headers["x-served-by"]) == (200, "overflow/second")
+    assert len(first.received) == len(second.received) == 1
+    assert overflow.spent() - before > charged(second), "nobody knows what the slow provider computed"
+    first.hold.set()
+    wait_for(lambda: first.used, "the slow provider to end")
 
 
 def test_slow_provider_is_left_and_its_reservation_stays(

@@ -1,13 +1,17 @@
 """Which requests the gateway sends to providers: real HAProxy and Lua, the real service, a provider double."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from serving.spec.gateway_classes import ClassesSpec
 from serving.spec.gateway_clients import ClientSpec
-from tests.doubles.engine import EngineDouble, running_engine
+from tests.doubles.engine import TOKENS, EngineDouble, running_engine
 from tests.doubles.llm_provider import ProviderDouble, running_provider
 from tests.gateways import (
     CLIENT_KEY,
@@ -43,8 +47,10 @@ def engine() -> Iterator[EngineDouble]:
         yield double
 
 
-def gateway_at(folder: Path, engine: EngineDouble, port: int, **overflow: object) -> Iterator[RunningGateway]:
-    spec = gateway_spec(clients=CLIENTS, overflow=overflow_spec(**overflow), max_queue=0)
+@contextmanager
+def gateway_at(folder: Path, engine: EngineDouble, port: int, **fields: Any) -> Iterator[RunningGateway]:
+    """Run a gateway in front of an engine with one place; `fields` are those of GatewaySpec."""
+    spec = gateway_spec(**{"clients": CLIENTS, "overflow": overflow_spec(), "max_queue": 0} | fields)
     with gateway_before(folder, [engine_pool({"host-1": engine})], spec, overflow_port=port) as running:
         wait_for(lambda: "UP" in states(running, "overflow"), "the service")
         yield running
@@ -63,7 +69,8 @@ def gateway(
 ) -> Iterator[RunningGateway]:
     provider.received.clear()
     provider.status = 200
-    yield from gateway_at(tmp_path, engine, service.settings.port)
+    with gateway_at(tmp_path, engine, service.settings.port) as running:
+        yield running
 
 
 def make_unhealthy(gateway: RunningGateway, engine: EngineDouble) -> None:
@@ -145,7 +152,7 @@ def test_internal_data_leaves_where_the_config_allows_it(
     tmp_path: Path, engine: EngineDouble, service: RunningOverflow, provider: ProviderDouble
 ) -> None:
     provider.received.clear()
-    for gateway in gateway_at(tmp_path, engine, service.settings.port, internal=True):
+    with gateway_at(tmp_path, engine, service.settings.port, overflow=overflow_spec(internal=True)) as gateway:
         make_unhealthy(gateway, engine)
         assert gateway.ask("POST", CHAT, "X-Data-Class: internal", body=BODY).status == 200
         assert gateway.ask("POST", CHAT, "X-Data-Class: sensitive", body=BODY).status == 503
@@ -166,12 +173,93 @@ def test_a_wrong_request_never_leaves(
 def test_a_service_that_is_gone_is_as_none(
     tmp_path: Path, engine: EngineDouble, provider: ProviderDouble, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    with running_overflow(tmp_path_factory.mktemp("own"), provider_at(provider)) as service:
-        for gateway in gateway_at(tmp_path, engine, service.settings.port):
-            make_unhealthy(gateway, engine)
-            service.kill()
-            wait_for(lambda gateway=gateway: "DOWN" in states(gateway, "overflow"), "HAProxy to see it")  # type: ignore[misc]
-            assert gateway.ask("POST", CHAT, body=BODY).code == "engine_unavailable"
-            engine.faults.clear()
-            wait_for(lambda gateway=gateway: gateway.ask("GET", "/health").status == 200, "the engine")  # type: ignore[misc]
-            assert gateway.ask("POST", CHAT, body=BODY).status == 200
+    with ExitStack() as stack:
+        service = stack.enter_context(running_overflow(tmp_path_factory.mktemp("own"), provider_at(provider)))
+        gateway = stack.enter_context(gateway_at(tmp_path, engine, service.settings.port))
+        make_unhealthy(gateway, engine)
+        service.kill()
+        wait_for(lambda: "DOWN" in states(gateway, "overflow"), "HAProxy to see it")
+        assert gateway.ask("POST", CHAT, body=BODY).code == "engine_unavailable"
+        engine.faults.clear()
+        wait_for(lambda: gateway.ask("GET", "/health").status == 200, "the engine")
+        assert gateway.ask("POST", CHAT, body=BODY).status == 200
+
+
+def test_what_the_engine_refuses_stays_refused(
+    gateway: RunningGateway, engine: EngineDouble, provider: ProviderDouble
+) -> None:
+    """Only a missing place or engine sends a request away, never an engine's answer."""
+    wait_for(lambda: gateway.ask("GET", "/health").status == 200, "the engine")
+    for status in (400, 401, 404, 413, 422, 429, 500, 503):
+        engine.status = status
+        reply = gateway.ask("POST", CHAT, body=BODY)
+        assert (reply.status, reply.code, "x-served-by" in reply.headers) == (status, "refused", False)
+    assert provider.received == []
+
+
+@pytest.fixture
+def people() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(40) as pool:
+        yield pool
+
+
+def test_an_estimate_above_the_deadline_sends_public_requests_away(
+    people: ThreadPoolExecutor, tmp_path: Path, engine: EngineDouble, service: RunningOverflow, provider: ProviderDouble
+) -> None:
+    """Below the deadline public requests wait like all others."""
+    provider.received.clear()
+    classes = ClassesSpec.model_validate({"interactive": {"deadline_s": 2}})
+    fields: dict[str, Any] = {"max_queue": 60, "queue_timeout_s": 60, "classes": classes}
+    with gateway_at(tmp_path, engine, service.settings.port, **fields) as gateway:
+        wait_for(lambda: gateway.ask("GET", "/health").status == 200, "the engine")
+        engine.token_s = 0.4 / len(TOKENS)
+        for _ in range(3):
+            assert (
+                gateway.ask("POST", CHAT, body=json.dumps(json.loads(BODY) | {"stream": True}).encode()).status == 200
+            )
+        engine.token_s = 0
+        engine.hold.clear()
+        public: Callable[[], Any] = lambda: people.submit(gateway.ask, "POST", CHAT, body=BODY)  # noqa: E731
+        held = [public()]
+        wait_for(lambda: engine.running == 1, "the engine is full")
+        held.append(public())
+        wait_for(lambda: gateway.waiting() == 1, "a public request waits")
+        assert provider.received == []
+        for waiting in range(2, 40):
+            held.append(public())
+            wait_for(lambda: gateway.waiting() == waiting or held[-1].done(), "it waits or is answered")  # noqa: B023
+            if held[-1].done():
+                break
+        away = held.pop().result()
+        assert (away.status, away.headers["x-served-by"], len(provider.received)) == (200, "overflow/first", 1)
+        refused = gateway.ask("POST", CHAT, key=SECOND_KEY, body=BODY)
+        assert (refused.status, refused.code) == (429, "would_wait_too_long")
+        assert int(refused.headers["retry-after"]) > 0
+        engine.hold.set()
+        assert {each.result().status for each in held} == {200}
+        assert not any("x-served-by" in each.result().headers for each in held)
+    assert len(provider.received) == 1
+
+
+@pytest.mark.parametrize("key", [CLIENT_KEY, SECOND_KEY], ids=["public", "sensitive"])
+def test_a_request_that_was_let_in_stays_here_although_it_waits_too_long(
+    people: ThreadPoolExecutor,
+    tmp_path: Path,
+    engine: EngineDouble,
+    service: RunningOverflow,
+    provider: ProviderDouble,
+    *,
+    key: str,
+) -> None:
+    """The estimate was too low: no request has ended yet. HAProxy cannot move a request from a queue elsewhere."""
+    provider.received.clear()
+    with gateway_at(tmp_path, engine, service.settings.port, max_queue=5, queue_timeout_s=1) as gateway:
+        wait_for(lambda: gateway.ask("GET", "/health").status == 200, "the engine")
+        engine.hold.clear()
+        first = people.submit(gateway.ask, "POST", CHAT, key=SECOND_KEY, body=BODY)
+        wait_for(lambda: engine.running == 1, "the engine is full")
+        reply = gateway.ask("POST", CHAT, key=key, body=BODY)
+        assert (reply.status, reply.code) == (429, "queue_timeout")
+        engine.hold.set()
+        assert first.result().status == 200
+    assert provider.received == []

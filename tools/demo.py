@@ -22,6 +22,7 @@ from core.interrupts import Terminated
 from core.paths import CHECKOUT, outputs_file, runs_dir
 from core.runs import RUN_VARIABLE, run_name, write_result
 from tools import cold_demo
+from tools.pool_overflow import as_typed, copy_with_provider
 
 STACK_OF = {"vllm": "local", "ollama": "local-ollama"}
 """Engine and the stack that serves with it."""
@@ -52,35 +53,45 @@ def tour(stack: str, *, keep: bool, reboot: bool, pool: bool = False) -> list[St
     """Return the stops of the tour for `stack`, in order."""
     python = str(CHECKOUT / ".venv/bin/python")
     fab = (python, "-m", "provisioning")
-    on = ("--stack", stack)
-    smoke = (*fab, "smoke", *on)
-    stops = [
-        Stop(
-            "Pulumi makes the machine", f"make up STACK={stack}", (python, "-m", "infra.lifecycle.commands", "up", *on)
-        ),
-        Stop("Fabric turns it into a server", f"make provision STACK={stack}", (*fab, "provision", *on)),
-        Stop("The endpoint is proved", f"make smoke STACK={stack}", smoke),
-        Stop("A second run changes nothing", f"make plan STACK={stack}", (*fab, "plan", *on)),
+    on, where = ("--stack", stack), f"STACK={stack}"
+    # Where the provider of a pool's demo is known.
+    there, known = on, where
+    if pool:
+        with_provider = as_typed(copy_with_provider(stack))
+        there, known = ("--inventory", with_provider), f"INVENTORY={shlex.quote(with_provider)}"
+
+    def part(title: str, name: str) -> Stop:
+        argv = (python, "-m", "tools.pool_demo", name, *on)
+        return Stop(title, f"python -m tools.pool_demo {name} --stack {stack}", argv)
+
+    up = (f"make up {where}", (python, "-m", "infra.lifecycle.commands", "up", *on))
+    smoke = (f"make smoke {where}", (*fab, "smoke", *on))
+    stops = [Stop("Pulumi makes the machine", *up)]
+    if pool:
+        stops.append(part("A provider joins", "provider"))
+    stops += [
+        Stop("Fabric turns it into a server", f"make provision {known}", (*fab, "provision", *there)),
+        Stop("The endpoint is proved", *smoke),
+        Stop("A second run changes nothing", f"make plan {known}", (*fab, "plan", *there)),
     ]
     if pool:
-        part = (python, "-m", "tools.pool_demo")
-        words = f"--stack {stack}"
         stops += [
-            Stop("A machine dies while clients stream", f"python -m tools.pool_demo die {words}", (*part, "die", *on)),
-            Stop("Pulumi starts it again", f"make up STACK={stack}", stops[0].argv),
-            Stop("It is back behind the gateway", f"python -m tools.pool_demo back {words}", (*part, "back", *on)),
-            Stop("The endpoint is proved again", f"make smoke STACK={stack}", smoke),
+            part("A machine dies under load", "die"),
+            Stop("Pulumi starts it again", *up),
+            part("It is back behind the gateway", "back"),
+            Stop("The endpoint is proved again", *smoke),
+            Stop("What the provider cost", f"make spend {known}", (*fab, "spend", *there)),
         ]
     if reboot:
         stops += [
-            Stop("The machine reboots", f"make reboot STACK={stack}", (*fab, "reboot", *on)),
-            Stop("It still works", f"make smoke STACK={stack}", smoke),
+            Stop("The machine reboots", f"make reboot {where}", (*fab, "reboot", *on)),
+            Stop("It still works", *smoke),
         ]
     if not keep:
         stops.append(
             Stop(
                 "Everything is removed",
-                f"make down STACK={stack}",
+                f"make down {where}",
                 (python, "-m", "infra.lifecycle.commands", "down", *on),
             )
         )
@@ -236,6 +247,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _show_costs(stops, seconds, waited, once_steps(once_file))
     if options.keep:
         say(f"\n━━ It stays\n{how_to_ask(stack)}")
+        if options.pool:
+            say(f"the provider has ended; `make provision STACK={stack}` removes it from the gateway\n")
         next_command(f"make status STACK={stack}", f"make down STACK={stack}")
     return 0
 

@@ -1,28 +1,23 @@
 """The part of the demo that only a pool has: one of its machines dies while clients stream, and comes back.
 
-`die` cuts the power of a machine and proves that other streams go on and that no new request fails. `back`
-waits until the gateway sends requests to every machine again. Both talk to the endpoint as a client does, and use the
-same commands as a person.
+`provider` adds a provider double, which takes what the pool has no place for. `die` cuts the power of a machine, and
+proves that other streams go on, that no new request fails, and that only public data reaches the provider. `back` waits
+until the gateway sends requests to every machine again. All talk to the endpoint as a client does, and use the same
+commands as a person.
 """
 
-import json
-import ssl
-import subprocess
 import sys
 import threading
 import time
-import urllib.request
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from http.client import HTTPException
-from pathlib import Path
-from typing import Any
 
 from core.arguments import Parser
 from core.console import say
 from core.errors import DeployError, run_cli
-from core.paths import CHECKOUT, outputs_file
 from core.waiting.condition import wait_until
+from tools.pool_client import TIMEOUT_S, Api, api_of, fab, status
+from tools.pool_overflow import add_provider, overflowing
 
 CLIENTS = 6
 """More than one machine has places, so both machines serve some of them."""
@@ -30,36 +25,10 @@ STREAM_TOKENS = 900
 BEGIN_S = 30
 AFTERWARDS_S = 15
 """How long the clients go on after the machine has died."""
-TIMEOUT_S = 60
 BACK_S = 900
 """A model load on a busy computer takes minutes."""
 POWER_OFF = "sudo systemd-run --quiet --on-active=1 systemctl --force --force poweroff"
 """A second later the machine ends at once: no service is stopped, no connection is closed."""
-
-
-@dataclass(frozen=True)
-class Api:
-    """The stack's endpoint, as a client knows it."""
-
-    url: str
-    model: str
-    key: str
-    trust: ssl.SSLContext
-
-    def stream(self, prompt: str, max_tokens: int) -> Any:
-        """Return the open stream of a completion. Raises OSError for an error answer too."""
-        body = {"model": self.model, "prompt": prompt, "max_tokens": max_tokens, "stream": True, "ignore_eos": True}
-        headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
-        request = urllib.request.Request(f"{self.url}/v1/completions", json.dumps(body).encode(), headers)  # noqa: S310
-        return urllib.request.urlopen(request, context=self.trust, timeout=TIMEOUT_S)  # noqa: S310  # always https
-
-
-def api_of(stack: str) -> Api:
-    """Return the endpoint of `stack`, which `provision` wrote."""
-    endpoint = json.loads(outputs_file(stack).with_name("endpoint.json").read_text())
-    key = json.loads(Path(endpoint["keys_file"]).read_text())[endpoint["client"]]
-    trust = ssl.create_default_context(cafile=endpoint["ca"])
-    return Api(endpoint["url"], endpoint["models"][0], key, trust)
 
 
 class Client:
@@ -106,13 +75,15 @@ def die(stack: str) -> int:
     clients = [Client(api, number, stop) for number in range(CLIENTS)]
     late = DeployError("the streams did not begin", where="demo", hint=f"see `make logs STACK={stack}`")
     wait_until(lambda: all(each.pieces for each in clients) or None, deadline_s=BEGIN_S, late=lambda: late, pause_s=0.1)
-    running = {host["host"]: host["queue"]["running"] for host in status(stack) if host["engine_wanted"]}
-    victim = max(running, key=lambda name: running[name])
-    say(f"{CLIENTS} clients stream, one answer after the other; {victim} loses its power")
-    fab(stack, "ssh", "--host", victim, "--command", POWER_OFF)
-    died, whole_before = time.monotonic(), sum(each.whole for each in clients)
-    time.sleep(AFTERWARDS_S)
-    stop.set()
+    with overflowing(stack) as overflow:
+        running = {host["host"]: host["queue"]["running"] for host in status(stack) if host["engine_wanted"]}
+        victim = max(running, key=lambda name: running[name])
+        say(f"{CLIENTS} clients stream, one answer after the other; {victim} loses its power")
+        fab(stack, "ssh", "--host", victim, "--command", POWER_OFF)
+        died, whole_before = time.monotonic(), sum(each.whole for each in clients)
+        time.sleep(AFTERWARDS_S)
+        overflow.wait()
+        stop.set()
     for each in clients:
         each.thread.join(TIMEOUT_S)
     seconds = time.monotonic() - died
@@ -124,6 +95,7 @@ def die(stack: str) -> int:
         what = "requests failed" if failed else f"no stream was cut: {victim} served none, or did not die"
         hint = f"see `make logs STACK={stack}`"
         raise DeployError(what, where="demo", hint=hint, detail="\n".join(dict.fromkeys(failed)))
+    overflow.prove()
     return 0
 
 
@@ -146,26 +118,14 @@ def back(stack: str) -> int:
     return 0
 
 
-def status(stack: str) -> list[Mapping[str, Any]]:
-    """Return what `make status ARGS=--json` prints; also while some hosts do not serve."""
-    found: list[Mapping[str, Any]] = json.loads(fab(stack, "status", "--json"))
-    return found
-
-
-def fab(stack: str, task: str, *words: str) -> str:
-    """Return the output of a command for hosts; its exit status does not matter."""
-    argv = [str(CHECKOUT / ".venv/bin/python"), "-m", "provisioning", task, "--stack", stack, *words]
-    done = subprocess.run(argv, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False)
-    return done.stdout
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do one part."""
     parser = Parser(prog="python -m tools.pool_demo", description=__doc__)
-    parser.add_argument("part", choices=("die", "back"))
+    parts = {"provider": add_provider, "die": die, "back": back}
+    parser.add_argument("part", choices=parts)
     parser.add_argument("--stack", required=True)
     options = parser.parse_args(arguments)
-    return die(options.stack) if options.part == "die" else back(options.stack)
+    return parts[options.part](options.stack)
 
 
 if __name__ == "__main__":

@@ -75,23 +75,36 @@ def test_the_stops_are_in_order(keep: bool, reboot: bool, typed: list[str]) -> N
     assert [each.typed for each in stops] == [f"make {target} STACK=spare" for target in typed]
 
 
-def test_the_pools_stops_are_in_order_and_shown_as_they_run() -> None:
+def test_the_pools_stops_are_in_order_and_shown_as_they_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of `make` are compared with the Makefile, too: provision, plan and spend know the provider."""
+    monkeypatch.setenv("LLM_DEPLOY_STATE", "/state")
     stops = demo.tour("spare", keep=False, reboot=False, pool=True)
-    make = ("up", "provision", "smoke", "plan", "die", "up", "back", "smoke", "down")
-    parts = {part: f"python -m tools.pool_demo {part} --stack spare" for part in ("die", "back")}
-    assert [each.typed for each in stops] == [parts.get(word, f"make {word} STACK=spare") for word in make]
+    words = ["up", "provider", "provision", "smoke", "plan", "die", "up", "back", "smoke", "spend", "down"]
+    assert [each.typed.split()[3 if each.typed.startswith("python") else 1] for each in stops] == words
+    copy = "/state/stacks/spare/provider/outputs.json"
+    assert [each.typed.split()[1] for each in stops if f"INVENTORY={copy}" in each.typed] == [
+        "provision",
+        "plan",
+        "spend",
+    ]
     for each in stops:
         if each.typed.startswith("python"):
             assert shlex.join(each.argv).replace(f"{CHECKOUT}/.venv/bin/", "") == each.typed
+        else:
+            assert shlex.join(each.argv).replace(f"{CHECKOUT}/", "") == made(each.typed)
 
 
 @pytest.mark.parametrize("stop", demo.tour("spare", keep=False, reboot=True), ids=lambda stop: stop.typed)
 def test_the_shown_command_is_the_one_that_runs(stop: Stop) -> None:
     """The tour once showed `make smoke` and ran another program, which does not check GPUs."""
-    make = [*shlex.split(stop.typed), "-n", "-o", ".venv/.ready"]
+    assert shlex.join(stop.argv).replace(f"{CHECKOUT}/", "") == made(stop.typed)
+
+
+def made(typed: str) -> str:
+    """Return the command that a `make` command runs."""
+    make = [*shlex.split(typed), "-n", "-o", ".venv/.ready"]
     environ = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"}  # without the ARGS of `make test`
-    made = subprocess.run(make, cwd=CHECKOUT, env=environ, capture_output=True, text=True, check=True).stdout.strip()
-    assert shlex.join(stop.argv).replace(f"{CHECKOUT}/", "") == made
+    return subprocess.run(make, cwd=CHECKOUT, env=environ, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def test_each_stop_has_a_title_a_time_and_the_environment(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ controller is gone, the agent restores the old file. If the agent dies meanwhile
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 
@@ -34,7 +35,12 @@ CONFIRM_S = 60
 """How long the controller may take for the second login."""
 
 RELOAD_SETTLE_S = 1.0
-"""sshd re-executes itself on SIGHUP; until then a login still gets the old settings."""
+RELOAD_POLL_S = 0.02
+"""sshd re-executes itself on SIGHUP; until then a login still gets the old settings. It reads them before it opens its
+sockets again. Sockets that systemd gave it stay the same, so a reload then counts as done after RELOAD_SETTLE_S."""
+
+LISTEN = "0A"
+"""The state of a listening socket in /proc/net/tcp."""
 
 RESTORE = (
     '[ -e "$1" ] || exit 0; '
@@ -154,10 +160,28 @@ def _reload() -> bool:
     """Return whether sshd has read its files again; a socket-activated sshd reads them at each start."""
     if show([SERVICE])[SERVICE]["ActiveState"] not in ("active", "activating", "reloading"):
         return True
+    pid = run(["systemctl", "show", "--property=MainPID", "--value", SERVICE]).output.strip()
+    before = listening(pid)
     if run(["systemctl", "reload", SERVICE]).status != 0:
         return False
-    time.sleep(RELOAD_SETTLE_S)
+    end = time.monotonic() + RELOAD_SETTLE_S
+    while time.monotonic() < end and not (before and listening(pid) - before):
+        time.sleep(RELOAD_POLL_S)
     return True
+
+
+def listening(pid: str) -> set[str]:
+    """Return the TCP sockets on which process `pid` listens, by their numbers in the kernel."""
+    held, open_ones = set(), set()
+    with contextlib.suppress(OSError):  # it has ended, or has just closed the socket
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):
+                held.add(os.readlink(f"/proc/{pid}/fd/{name}"))
+        for table in ("tcp", "tcp6"):
+            with open(f"/proc/{pid}/net/{table}", encoding="ascii") as lines:
+                fields = [line.split() for line in lines][1:]
+            open_ones |= {f"socket:[{each[9]}]" for each in fields if each[3] == LISTEN}
+    return held & open_ones
 
 
 def _confirmed(resource: Any, host: Host) -> str:

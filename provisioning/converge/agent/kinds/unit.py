@@ -25,6 +25,8 @@ _NONE = dict.fromkeys(PROPERTIES, "")
 """Properties that timers, sockets and mounts may lack."""
 
 POLL_S = 0.2
+FIRST_POLL_S = 0.02
+"""Before the first query of a unit; each later pause is twice as long, up to POLL_S. Most units start at once."""
 SETTLE_S = 0.5
 """Without a `ready` command, how long a unit must stay active if its type is active at once."""
 JOURNAL_LINES = 400
@@ -127,7 +129,7 @@ def apply(resource: Any, fact: Fact, changes: Sequence[Change], host: Host) -> N
     if "unmask" in verbs:
         run(["systemctl", "unmask", resource.name]).must()
         run(["systemctl", "unmask", "--runtime", resource.name]).must()
-    if "daemon-reload" in verbs:
+    if "daemon-reload" in verbs and not {"enable", "disable"} & set(verbs):  # those reload systemd too
         run(["systemctl", "daemon-reload"]).must()
     for verb in ("disable", "enable"):
         if verb in verbs:
@@ -167,6 +169,7 @@ class _Transition:
         self._began = time.time()
         self._clock = time.monotonic()
         self._deaths = Deaths(resource.passing, resource.left_out)
+        self._poll_s = FIRST_POLL_S
         self._end = ""
         """How its process last ended. systemd forgets that when it starts the next process."""
 
@@ -229,7 +232,8 @@ class _Transition:
     def _pause(self) -> None:
         if self._host.events.controller_gone():
             raise Cut()
-        time.sleep(POLL_S)
+        time.sleep(self._poll_s)
+        self._poll_s = min(2 * self._poll_s, POLL_S)
 
     def _look(self) -> dict[str, str]:
         seen = show([self._resource.name])[self._resource.name]

@@ -4,6 +4,7 @@ import contextlib
 import inspect
 import json
 import os
+import socket
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -142,6 +143,28 @@ def test_a_failed_reload_restores_the_old_settings(tmp_path: Path, systemd: Syst
     with pytest.raises(Failure, match="could not be loaded; the old settings are in force, and `journalctl -u ssh`"):
         bring(path, lambda *_: "")
     assert path.read_text() == OLD
+
+
+def test_a_reload_is_over_once_sshd_listens_on_new_sockets(
+    tmp_path: Path, systemd: Systemd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each first provision slept for a second here."""
+    later = iter([{"old"}, {"old"}, set(), {"new"}])
+    monkeypatch.setattr(sshd_file, "RELOAD_SETTLE_S", 3600)
+    monkeypatch.setattr(sshd_file, "RELOAD_POLL_S", 0)
+    monkeypatch.setattr(sshd_file, "listening", lambda _: next(later))
+    bring(tmp_path / "10-x.conf", lambda *_: "" if systemd.guarded else "not guarded")
+    assert list(later) == []
+
+
+def test_sockets_on_which_a_process_listens_are_found() -> None:
+    with socket.socket() as one, socket.socket() as other:
+        one.bind(("127.0.0.1", 0))
+        one.listen()
+        other.bind(("127.0.0.1", 0))
+        found = sshd_file.listening(str(os.getpid()))
+        assert f"socket:[{os.fstat(one.fileno()).st_ino}]" in found
+        assert f"socket:[{os.fstat(other.fileno()).st_ino}]" not in found
 
 
 def test_a_hanging_reload_restores_the_old_settings(

@@ -1,5 +1,6 @@
 """A start of a unit whose process first dies several times: what the agent waits for. systemd is a double."""
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,6 +23,8 @@ class PlayedSystemd:
         self.restarts = 0
         self.journal = ""
         self.clock = 0.0
+        self.asked: list[str] = []
+        self.slept: list[float] = []
 
     def show(self, units: list[str]) -> dict[str, dict[str, str]]:
         return {units[0]: {**dict.fromkeys(unit.PROPERTIES, ""), "LoadState": "loaded", **self._state()}}
@@ -31,12 +34,15 @@ class PlayedSystemd:
         return {"ActiveState": state, "NRestarts": str(self.restarts), "Type": "exec"}
 
     def run(self, words: list[str], **_: Any) -> Any:
+        self.asked.append(words[1])
         if words[:2] == ["systemctl", "reset-failed"]:
             self.restarts = self._starts = 0
-        return SimpleNamespace(status=0, output=self.journal if words[0] == "journalctl" else "")
+        said = self.journal if words[0] == "journalctl" else ""
+        return SimpleNamespace(status=0, output=said, must=lambda: None)
 
-    def sleep(self, _: float) -> None:
+    def sleep(self, seconds: float) -> None:
         """One life passes, which takes 100 s."""
+        self.slept.append(seconds)
         if self._lives and self._starts < self._limit:
             self.journal += self._lives.pop(0)
             self.restarts += 1
@@ -53,7 +59,7 @@ class Ready:
         self.end = self.close = lambda: None
 
 
-def start(monkeypatch: pytest.MonkeyPatch, systemd: PlayedSystemd) -> None:
+def start(monkeypatch: pytest.MonkeyPatch, systemd: PlayedSystemd, changes: Sequence[tuple[str, str]] = START) -> None:
     monkeypatch.setattr(unit, "show", systemd.show)
     monkeypatch.setattr(unit, "run", systemd.run)
     monkeypatch.setattr(unit, "Process", Ready)
@@ -65,7 +71,7 @@ def start(monkeypatch: pytest.MonkeyPatch, systemd: PlayedSystemd) -> None:
     wanted = SimpleNamespace(
         id="unit:x", name="x", ready=("ready",), ready_timeout_s=150, undo=(), passing="", left_out=LEFT_OUT
     )
-    unit.apply(wanted, {"CanReload": "no"}, START, host)
+    unit.apply(wanted, {"CanReload": "no"}, changes, host)
 
 
 def test_the_agent_waits_for_a_unit_that_leaves_out_one_thing_after_each_death(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,3 +90,25 @@ def test_a_unit_that_dies_of_something_else_fails(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(Failure) as failed:
         start(monkeypatch, PlayedSystemd(*lives, limit=5))
     assert failed.value.what == what
+
+
+def test_a_unit_that_starts_at_once_is_asked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    systemd = PlayedSystemd(limit=5)
+    start(monkeypatch, systemd)
+    assert systemd.slept == [unit.FIRST_POLL_S]
+
+
+@pytest.mark.parametrize(
+    ("verbs", "asked"),
+    [
+        (("daemon-reload", "enable", "start"), ["enable", "reset-failed", "--no-block"]),
+        (("daemon-reload", "start"), ["daemon-reload", "reset-failed", "--no-block"]),
+    ],
+)
+def test_systemd_reads_its_unit_files_once(
+    monkeypatch: pytest.MonkeyPatch, verbs: Sequence[str], asked: list[str]
+) -> None:
+    """`systemctl enable` makes systemd read them too."""
+    systemd = PlayedSystemd(limit=5)
+    start(monkeypatch, systemd, [(verb, verb) for verb in verbs])
+    assert systemd.asked == asked

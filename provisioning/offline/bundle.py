@@ -81,11 +81,12 @@ def make_bundle(
         say(f"secrets, to be transferred separately: {made.secrets}")
     if resources.endpoint is not None:  # the host is installed elsewhere, and a client needs URL, CA and key
         say(f"endpoint, once it is installed: {write_endpoint(resources.endpoint)}")
+    which = " --host NAME" if len(hosts) > 1 else ""
     handed = " --secrets FILE" if made.secrets else ""
     # The person checks the archive before any of its programs runs: an attacker could also change the installer that
     # checks.
     look = f'echo "{made.archive_sha256}  {path.name}" | sha256sum --check -'
-    install = f"{path.stem}/install.sh --manifest {made.manifest_sha256}{handed}"
+    install = f"{path.stem}/install.sh --manifest {made.manifest_sha256}{which}{handed}"
     next_command(f"on the host: {look} && tar -xf {path.name} && {install}")
     return 0
 

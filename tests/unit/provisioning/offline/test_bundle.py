@@ -1,6 +1,7 @@
 """The archive: nobody else reads it while it is written, and the host looks at it before it unpacks it."""
 
 import platform
+import re
 import subprocess
 import tarfile
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from provisioning.offline import bundle as module
 from provisioning.offline import debs, releases
 from provisioning.offline.bundle import make_bundle, write_bundle
 from provisioning.offline.releases import RELEASES
-from tests.unit.provisioning.records import stack
+from tests.unit.provisioning.records import host_values, stack
 
 KEY = File(path="/etc/key.pem", content=Secret("-----BEGIN PRIVATE KEY-----"), mode=0o600)
 RELEASE = RELEASES["debian-12"]
@@ -75,6 +76,21 @@ def test_the_next_command_looks_at_the_archive_before_it_unpacks_it(
     with archive.open("ab") as stream:
         stream.write(b"x")
     assert looked() != 0
+
+
+@pytest.mark.parametrize(("names", "option"), [(("one",), ""), (("one", "other"), " --host NAME")])
+def test_the_next_command_says_that_a_bundle_for_several_hosts_needs_a_host(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    names: Sequence[str],
+    option: str,
+) -> None:
+    """As printed it was refused on every host of a pool."""
+    monkeypatch.setattr(module, "load", lambda _: stack(*(host_values(name) for name in names)))
+    options: dict[str, Any] = {"roles": ["base"], "out": str(tmp_path / "prod.tar"), "kernels": (), "names": ()}
+    assert make_bundle(Target(stack="test"), os_release="debian-12", with_secrets=False, **options) == 0
+    assert re.search(r"--manifest \w+(.*)\n", capsys.readouterr().err)[1] == option  # type: ignore[index]
 
 
 def test_missing_key_of_the_distribution_fails_before_models_are_fetched(

@@ -1,6 +1,6 @@
 """Why a restart failed: from the journal, or from the kernel's count where a container's journal does not know."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +11,8 @@ from core.errors import HostError
 from infra.contract.outputs import HostRecord
 from provisioning.hosts.target import Target
 from provisioning.operate import restart as module
-from provisioning.operate.host_status import HostStatus
+from provisioning.operate import rotation
+from provisioning.operate.host_status import HostStatus, Queue
 from provisioning.operate.unit_state import UnitState
 from tests.unit.provisioning.records import host, host_values, stack
 
@@ -138,3 +139,17 @@ def test_hosts_behind_a_gateway_reboot_one_after_the_other(
     else:
         assert module.reboot(Target(stack="test"), names=(), at_once=8) == 0
     assert steps == done
+
+
+@pytest.mark.parametrize(
+    "hosts",
+    [pytest.param({"a": "UP"}, id="up"), pytest.param({"a": "MAINT"}, id="no names"), pytest.param({}, id="new host")],
+)
+def test_a_host_is_back_when_the_gateway_takes_it_for_up_or_never_asks_it(
+    monkeypatch: pytest.MonkeyPatch, hosts: Mapping[str, str]
+) -> None:
+    """A reboot of a host that `up` had just made ended with a KeyError."""
+    queue = Queue(running=0, waiting=0, max_running=4, max_waiting=4, engine="UP", hosts=hosts)
+    monkeypatch.setattr(rotation, "connect", lambda _: nullcontext())
+    monkeypatch.setattr(rotation, "ask", lambda *_: replace(SERVING, queue=queue))
+    rotation.await_rotation(POOL, next(each for each in POOL.hosts if each.name == "a"), lambda _: None)

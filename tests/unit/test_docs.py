@@ -22,7 +22,7 @@ EVERYWHERE = {"WORKERS"}
 
 TOP = "|".join(sorted(path.name for path in CHECKOUT.iterdir() if path.is_dir() and path.name[0] not in "._"))
 PATH = re.compile(rf"(?<![^\s(])(?:\.\./)*((?:{TOP})/[^\s,;:()]+)")
-NOT_HERE = re.compile(r".*[<*…]|stacks/(?:adapters/|Pulumi\.)|runs/|benchmarks/report/")
+NOT_HERE = re.compile(r".*[<*…]|stacks/(?:adapters/|Pulumi\.)|(?:bundles|hosts|models|runs)/|benchmarks/report/")
 """Placeholders, what a user or a command writes, and a folder that CONTRIBUTING.md says does not exist yet."""
 
 

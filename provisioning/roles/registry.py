@@ -87,7 +87,7 @@ REGISTRY: Mapping[str, Role] = {
     "tunnel": Role("gateway", {HostRole.TUNNEL_CLIENT, HostRole.TUNNEL_SERVER}, _tunnel),
     "door": Role("gateway", {HostRole.DOOR}, _door),
     "gateway": Role("gateway", {HostRole.GATEWAY}, _gateway),
-    "monitoring": Role("monitoring", {HostRole.GATEWAY}, _monitoring),
+    "monitoring": Role("monitoring", {HostRole.GATEWAY, HostRole.DOOR}, _monitoring),
 }
 """By name, in the order in which a host gets them. The gateway opens when the engine answers."""
 

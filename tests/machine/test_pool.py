@@ -34,7 +34,7 @@ from tests.slowness import patient
 from tests.unit.provisioning.records import SERVING
 
 GATE, ENGINES = "gate", ("gpu-1", "gpu-2")
-ROLES = ("base", "gateway")
+ROLES = ("base", "gateway", "monitoring")
 TOKEN_S = 0.1
 """A stream takes 20 s, and a machine that died is out of rotation long before."""
 
@@ -86,7 +86,10 @@ def pool(machine_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     with pytest.MonkeyPatch.context() as patch, making_machines(machine_state) as make:
         patch.setenv("LLM_DEPLOY_STATE", str(tmp_path_factory.mktemp("pool")))
         hosts = {name: make(name) for name in (*ENGINES, GATE)}
-        content = {"stack": "test", "hosts": list(hosts.values()), "gateway_host": GATE, "serving": SERVING}
+        content = {
+            **{"stack": "test", "hosts": list(hosts.values()), "gateway_host": GATE, "serving": SERVING},
+            "gateway": {"monitoring": {}},
+        }
         outputs = StackOutputs.model_validate(content)
         note_names(outputs, all_names(outputs))
         desired = desired_state(outputs, tuple(hosts.values()), ROLES)
@@ -104,7 +107,7 @@ def pool(machine_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield running
 
 
-PORTS = (22, 80, 443, 8000, 8080, 8405, AGENT_PORT, 8410, 8411, 8412, DOOR_PORT, 9090, 9093, 9100, 11434)
+PORTS = (22, 80, 443, 8000, 8080, 8405, AGENT_PORT, 8409, 8410, 8411, 8412, DOOR_PORT, 9090, 9093, 9100, 11434)
 
 
 KNOCK = """
@@ -175,6 +178,25 @@ def test_the_gateway_refuses_a_door_with_another_hosts_certificate(pool: PoolOfM
     finally:
         remote(two, f"mv /root/own.pem {certificate}; systemctl reload {GATEWAY_UNIT}")
     poll(pool.all_up)
+
+
+def test_the_gateways_machine_has_the_metrics_of_the_machines_behind_it(pool: PoolOfMachines) -> None:
+    """Through the doors; the engine double has no watcher."""
+
+    def query(expression: str) -> dict[tuple[str, ...], str]:
+        asked = f"curl -sf --data-urlencode 'query={expression}' http://127.0.0.1:9090/api/v1/query"
+        found = json.loads(remote(pool.hosts[GATE], asked))["data"]["result"]
+        return {tuple(value for name, value in sorted(each["metric"].items())): each["value"][1] for each in found}
+
+    here = {(GATE, job) for job in ("access", "haproxy", "node", "prometheus")}
+    there = {(name, job) for name in ENGINES for job in ("access", "engine", "node")}
+    poll(lambda: set(query("max by (host, job) (up) == 1")) == here | there)
+    assert set(query("max by (host, job) (up) == 0")) == {(name, "watch") for name in ENGINES}
+    poll(lambda: set(query("max by (host) (vllm:num_requests_running)")) == {(name,) for name in ENGINES})
+    ends = "count by (host) (llm_certificate_expires_seconds > time() + 86400)"
+    poll(lambda: set(query(ends)) == {(GATE,), *((name,) for name in ENGINES)})
+    key = "sed -n s/^VLLM_API_KEY=//p /etc/llm/engine.env"
+    assert not remote(pool.hosts[GATE], f'grep -rF -- "$({key})" /etc/llm/monitoring || true')
 
 
 def test_a_second_provision_changes_nothing(pool: PoolOfMachines) -> None:

@@ -6,13 +6,15 @@ Does not make the certificate or the key (provisioning/access), or open the fire
 import hashlib
 from dataclasses import dataclass
 
-from core.ports import DOOR_PORT
+from core.ports import ACCESS_METRICS_PORT, DOOR_PORT, NODE_EXPORTER_PORT, WATCH_METRICS_PORT
 from infra.contract.outputs import HostRecord
 from provisioning.converge.resources import File, Resource, Secret
 from provisioning.roles.engine.engine import HEALTH_PATH as ENGINE_HEALTH_PATH
+from provisioning.roles.gateway import metrics_paths
 from provisioning.roles.gateway.gateway import HEALTH_PATH, LOG_FIELDS, passed_paths
 from provisioning.roles.gateway.pools import Pool, loopback_pool
 from provisioning.roles.gateway.process import Limits, Places, Process, haproxy, process_values
+from provisioning.roles.host.nvidia import METRICS_PORT as GPU_METRICS_PORT
 from provisioning.templates.render import render
 from serving.spec.gateway_size import CPU_HOST_MIB
 from serving.spec.models import GatewaySpec, ServingSpec
@@ -85,4 +87,20 @@ def door_config(
         server=pool.servers[0],
         engine_health_path=ENGINE_HEALTH_PATH[engine],
         engine_key="${VLLM_API_KEY}" if engine == "vllm" else "",
+        engine_metrics_path=metrics_paths.ENGINE,
+        metrics=_metrics(pool.serving, gateway),
     )
+
+
+def _metrics(serving: ServingSpec, gateway: GatewaySpec) -> dict[str, int]:
+    """Return the ports whose metrics the gateway's host reads, by the door's path."""
+    if gateway.monitoring is None:
+        return {}
+    ports = {
+        metrics_paths.WATCH: WATCH_METRICS_PORT,
+        metrics_paths.NODE: NODE_EXPORTER_PORT,
+        metrics_paths.GPU: GPU_METRICS_PORT,
+    }
+    if serving.engine == "vllm":
+        ports |= {metrics_paths.ENGINE: serving.port, metrics_paths.LINES: ACCESS_METRICS_PORT}
+    return ports

@@ -12,6 +12,7 @@ from core.errors import ConfigError
 from provisioning.access.credentials import Credentials
 from provisioning.converge.resources import File, Resource
 from provisioning.roles.engine.engine import HEALTH_PATH as ENGINE_HEALTH_PATH
+from provisioning.roles.gateway import metrics_paths
 from provisioning.roles.gateway.answers import waited_or_down
 from provisioning.roles.gateway.policy import lua_files
 from provisioning.roles.gateway.pools import LOOPBACK, Pool
@@ -21,9 +22,6 @@ from serving.spec.gateway_size import CPU_HOST_MIB, too_large
 from serving.spec.models import GatewaySpec
 
 HEALTH_PATH = "/health"
-
-ENGINE_METRICS_PATH = "/engine-metrics"
-"""Where the gateway's metrics port passes on the metrics of an engine on loopback."""
 
 Paths = Mapping[str, tuple[str, ...]]
 """Whole paths by method."""
@@ -117,6 +115,10 @@ def gateway(
 
 def haproxy_config(pools: Sequence[Pool], gateway: GatewaySpec, places: Places, reserved: int = CPU_HOST_MIB) -> str:
     """Return haproxy.cfg. HAProxy reads the engine's key from its environment."""
+    # A host has one engine at most.
+    here = next((pool for pool in pools if pool.serving.engine == "vllm" and not pool.behind_doors), None)
+    behind = [server for pool in pools if pool.behind_doors for server in pool.servers]
+    doors = behind if gateway.monitoring is not None else []
     return render(
         "haproxy.cfg.j2",
         **process_values(gateway, places, Limits.of(gateway, _places(pools), reserved)),
@@ -127,9 +129,12 @@ def haproxy_config(pools: Sequence[Pool], gateway: GatewaySpec, places: Places, 
         key_headers=KEY_HEADERS,
         exposed_headers=EXPOSED_HEADERS,
         health_path=HEALTH_PATH,
-        # A host has one engine at most.
-        engine_metrics=next((pool for pool in pools if pool.serving.engine == "vllm" and pool.on_loopback), None),
-        engine_metrics_path=ENGINE_METRICS_PATH,
+        engine_metrics=here,
+        door_metrics=doors,
+        metrics_paths=[
+            *([metrics_paths.ENGINE] if here else ()),
+            *(f"{path}/{door.name}" for door in doors for path in metrics_paths.AT_DOOR),
+        ],
         overflow_address=places.overflow_address,
         passed_headers=PASSED_HEADERS,
         text_headers=TEXT_HEADERS,

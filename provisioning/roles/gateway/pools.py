@@ -59,11 +59,6 @@ class Pool:
         """Requests that all its engines get at the same time."""
         return sum(server.places for server in self.servers)
 
-    @property
-    def on_loopback(self) -> bool:
-        """Whether its engine listens on the gateway's own host."""
-        return all(server.address == LOOPBACK for server in self.servers)
-
 
 def pools_of(outputs: StackOutputs, host: HostRecord, names: Mapping[str, Names]) -> tuple[Pool, ...]:
     """Return the pools behind the gateway on `host`: one pool with one engine, or with the hosts behind a gateway's.

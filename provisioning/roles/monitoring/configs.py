@@ -18,11 +18,11 @@ SCRAPE_S = 15
 
 def prometheus_config(targets: Sequence[Target], rules: str, *, alerts: bool, scrape_s: int = SCRAPE_S) -> str:
     """Return prometheus.yml, which reads `targets` and the file `rules`."""
-    jobs = dict.fromkeys((target.job, target.path) for target in targets)
+    jobs = dict.fromkeys(target.job for target in targets)
     config: dict[str, Any] = {
         "global": {"scrape_interval": f"{scrape_s}s", "evaluation_interval": f"{scrape_s}s"},
         "rule_files": [rules],
-        "scrape_configs": [_job(job, path, targets) for job, path in jobs],
+        "scrape_configs": [_job(job, targets) for job in jobs],
     }
     if alerts:
         managers = [{"targets": [f"127.0.0.1:{ALERTMANAGER_PORT}"]}]
@@ -30,10 +30,14 @@ def prometheus_config(targets: Sequence[Target], rules: str, *, alerts: bool, sc
     return HEAD + yaml.safe_dump(config, sort_keys=False)
 
 
-def _job(job: str, path: str, targets: Sequence[Target]) -> dict[str, Any]:
+def _job(job: str, targets: Sequence[Target]) -> dict[str, Any]:
     """Return the part of one job. A host's metrics must not say that they are about another host."""
-    static = [{"targets": [target.address], "labels": {"host": target.host}} for target in targets if target.job == job]
-    return {"job_name": job, "metrics_path": path, "static_configs": static}
+    static = [
+        {"targets": [target.address], "labels": {"host": target.host, "__metrics_path__": target.path}}
+        for target in targets
+        if target.job == job
+    ]
+    return {"job_name": job, "static_configs": static}
 
 
 def alertmanager_config(alerts: AlertsSpec, stack: str) -> Secret:

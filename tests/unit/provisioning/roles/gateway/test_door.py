@@ -226,3 +226,44 @@ def test_only_vllm_needs_the_key_in_the_environment() -> None:
     ids = {engine.engine: [each.id for each in resources(engine)] for engine in (vllm_serving(8000), ollama_serving())}
     assert f"generated_secret:{ENGINE_ENV}" in ids["vllm"]
     assert f"generated_secret:{ENGINE_ENV}" not in ids["ollama"]
+
+
+@contextmanager
+def monitored_pool(folder: Path) -> Iterator[tuple[RunningGateway, Door, EngineDouble]]:
+    """Run one host with its door and a gateway's host, both monitored."""
+    ca, spec = folder / "ca", gateway_spec(max_concurrency=2, monitoring={})
+    with ExitStack() as undo:
+        engine = undo.enter_context(running_engine())
+        for place in ("door", "gateway"):
+            (folder / place).mkdir()
+        monitored = SPEC.model_copy(update={"monitoring": spec.monitoring})
+        door = undo.enter_context(
+            running_door(folder / "door", ca, vllm_serving(engine.port), monitored, name="gpu-1", certified="gpu-1")
+        )
+        pool = pool_of([door], vllm_serving(engine.port))
+        gateway = undo.enter_context(gateway_before(folder / "gateway", [pool], spec, door_ca=ca / CA_CERTIFICATE))
+        yield gateway, door, engine
+
+
+def test_the_gateways_host_reads_metrics_through_a_door_with_the_engines_key(tmp_path: Path) -> None:
+    with monitored_pool(tmp_path) as (gateway, door, engine):
+        address = f"http://{gateway.places.metrics_address}"
+
+        def read(path: str) -> tuple[int, str]:
+            done = subprocess.run(
+                ["curl", "-s", "-w", "\n%{http_code}", f"{address}{path}"], capture_output=True, text=True, check=False
+            )
+            body, _, status = done.stdout.rpartition("\n")
+            return int(status), body
+
+        wait_for(lambda: read("/engine-metrics/gpu-1")[0] == 200, "metrics of the engine")
+        assert "vllm:num_requests_running" in read("/engine-metrics/gpu-1")[1]
+        assert [request.target for request in engine.received if request.target != "/health"][-1] == "/metrics"
+        for path in ("/engine-metrics", "/engine-metrics/gpu-2", "/engine-metrics/gpu-1/", "/v1/models/gpu-1"):
+            assert read(path)[0] == 404, path
+        assert gateway.ask("GET", "/engine-metrics/gpu-1").status == 404, "clients see nothing of it"
+        assert door.running.ask("GET", "/engine-metrics", key=None).status == 401
+        assert door.running.ask("GET", "/engine-metrics", key=CLIENT_KEY).status == 401
+        assert door.running.ask("POST", "/engine-metrics", key=ENGINE_KEY).status == 404
+        assert door.running.ask("GET", "/engine-metrics", key=ENGINE_KEY).status == 200
+        assert door.running.ask("GET", "/node-metrics", key=ENGINE_KEY).status != 404

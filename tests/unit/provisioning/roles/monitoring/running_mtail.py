@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from provisioning.roles.monitoring.role import access_program
+from provisioning.roles.monitoring.exporters import access_program
 from tests.gateways import ADDRESS, free_port, wait_for
 from tests.metrics import Metrics
 

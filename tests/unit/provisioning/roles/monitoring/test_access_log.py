@@ -9,7 +9,7 @@ import pytest
 
 from provisioning.programs.monitoring import access_metrics
 from provisioning.roles.gateway.gateway import LOG_FIELDS
-from provisioning.roles.monitoring.role import READ_FIELDS
+from provisioning.roles.monitoring.exporters import READ_FIELDS
 from tests.doubles.engine import EngineDouble
 from tests.gateways import wait_for
 from tests.metrics import read_metrics

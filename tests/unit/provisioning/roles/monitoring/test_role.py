@@ -12,7 +12,7 @@ from core.ports import MONITORING_PORTS
 from provisioning.converge.payload import payload_of
 from provisioning.converge.resources import Command, File, Packages, Resource, Secret, Unit
 from provisioning.roles.host.layout import ALERTMANAGER_UNIT, MONITORING_UNITS
-from provisioning.roles.monitoring import role
+from provisioning.roles.monitoring import exporters, role
 from provisioning.roles.monitoring.role import monitoring
 from tests.unit.provisioning.records import host_values, stack
 
@@ -55,7 +55,7 @@ def test_prometheus_alertmanager_and_mtail_accept_their_files(case: dict[str, An
     for path, file in files(found).items():
         if file.check:
             kept = tmp_path / Path(path).name
-            kept.write_text(text(file).replace(role.MONITORING_DIR, str(tmp_path)))
+            kept.write_text(text(file).replace(exporters.MONITORING_DIR, str(tmp_path)))
             argv = [word.replace("{path}", str(kept)) for word in file.check]
             done = subprocess.run(argv, capture_output=True, text=True, check=False)
             assert done.returncode == 0, (path, done.stdout, done.stderr)
@@ -64,7 +64,7 @@ def test_prometheus_alertmanager_and_mtail_accept_their_files(case: dict[str, An
 
 def test_mtails_check_refuses_a_broken_program(tmp_path: Path) -> None:
     (tmp_path / "new").write_text("counter x\nbroken {\n")
-    argv = [word.replace("{path}", str(tmp_path / "new")) for word in role.MTAIL_CHECK]
+    argv = [word.replace("{path}", str(tmp_path / "new")) for word in exporters.MTAIL_CHECK]
     assert subprocess.run(argv, capture_output=True, check=False).returncode == 1
 
 
@@ -183,8 +183,42 @@ def test_what_prometheus_reads(case: dict[str, Any], jobs: list[str]) -> None:
     assert [job["job_name"] for job in config["scrape_configs"]] == jobs
     for job in config["scrape_configs"]:
         (static,) = job["static_configs"]
-        assert static["labels"] == {"host": "one"}
+        path = "/engine-metrics" if job["job_name"] == "engine" else "/metrics"
+        assert static["labels"] == {"host": "one", "__metrics_path__": path}
         assert static["targets"][0].startswith("127.0.0.1:")
+
+
+def pool_of_hosts(gpu: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    """Return a gateway's host and two engines' hosts; the first of those has `gpu`."""
+    places = {"gate": 1, "gpu-1": 2, "gpu-2": 3}
+    hosts = [host_values(name, address=f"10.0.0.{place}") for name, place in places.items()]
+    return [{**host, "gpu": gpu} if host["name"] == "gpu-1" and gpu else host for host in hosts]
+
+
+def test_a_gateways_host_reads_the_hosts_behind_it_through_its_haproxy() -> None:
+    gpu = {"model": "L4", "count": 1, "vram_gib": 22.5}
+    outputs = stack(*pool_of_hosts(gpu), gateway_host="gate", gateway={"monitoring": {}})
+    found = files(monitoring(outputs, outputs.hosts[0]))
+    config = yaml.safe_load(text(found[role.PROMETHEUS_CONFIG]))
+    seen = {
+        (static["labels"]["host"], static["labels"]["__metrics_path__"]): static["targets"]
+        for job in config["scrape_configs"]
+        for static in job["static_configs"]
+        if static["labels"]["host"] != "gate"
+    }
+    both = [f"/{kind}-metrics/{name}" for name in ("gpu-1", "gpu-2") for kind in ("engine", "watch", "node", "access")]
+    assert {path for _, path in seen} == {*both, "/gpu-metrics/gpu-1"}
+    assert all(path.endswith(f"/{name}") for name, path in seen)
+    assert {address for targets in seen.values() for address in targets} == {"127.0.0.1:8405"}
+
+
+def test_a_host_behind_a_gateways_has_the_exporters_alone() -> None:
+    outputs = stack(*pool_of_hosts(), gateway_host="gate", gateway={"monitoring": {}})
+    found = monitoring(outputs, outputs.hosts[1])
+    payload_of(found, dry_run=False)
+    (packages,) = [each for each in found if isinstance(each, Packages)]
+    assert packages.present == ("prometheus-node-exporter", "mtail")
+    assert role.PROMETHEUS_CONFIG not in files(found)
 
 
 @pytest.mark.parametrize(("virtualization", "read"), [("vm", True), ("container", False)])

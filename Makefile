@@ -32,7 +32,8 @@ export LLM_DEPLOY_RUN ?= $(shell date -u +%Y%m%dT%H%M%S.%3NZ)
 
 TARGETS := help setup ask demo deploy deploy-cpu deploy-gpu deploy-gpu-spot preflight preview up plan provision smoke refresh \
 	down orphans leftovers adopt bundle status top spend dashboards adapters logs ssh restart reboot upgrade-engine rotate-key \
-	test test-unit fuzz check format bench-start bench-preview bench-up-down bench-converge bench-gateway
+	test test-unit fuzz check format bench-start bench-preview bench-up-down bench-converge bench-gateway \
+	bench-watcher
 .PHONY: $(TARGETS)
 
 # Reject what a target does not use (tools/make_variables.py) before anything runs.
@@ -197,6 +198,9 @@ bench-converge: .venv/.ready ## Time a provision with nothing to change against 
 bench-gateway: .venv/.ready ## Measure what the gateway adds and how it behaves under load, beside others (ARGS=--quick)
 	@tools/bootstrap.sh tests # HAProxy, and the tests' way to run it
 	@$(PYTHON) -m benchmarks.project.gateway $(ARGS)
+
+bench-watcher: .venv/.ready ## Load STACK above its places, and count engines taken for dead (ARGS="--minutes 30")
+	@$(PYTHON) -m benchmarks.project.watcher --stack $(STACK) $(ARGS)
 
 .venv/.ready: pyproject.toml uv.lock tools/bootstrap.sh
 	@tools/bootstrap.sh

@@ -58,6 +58,7 @@ USES: Mapping[str, Sequence[str]] = {
     "bench-up-down": (),
     "bench-converge": (),
     "bench-gateway": (),
+    "bench-watcher": ("STACK",),
 }
 """Target and the variables it uses; every target also uses ARGS."""
 

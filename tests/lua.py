@@ -12,14 +12,15 @@ import provisioning.roles.gateway
 LUA_DIR = Path(provisioning.roles.gateway.__file__).parent / "lua"
 RUNTIMES = {"5.3": lua53.LuaRuntime, "5.4": lua54.LuaRuntime}
 
-Checked = tuple[dict[str, Any] | None, str | None, int | None]
-"""Fields, or reason and position."""
+Checked = tuple[dict[str, Any] | None, str | None]
+"""Fields, or the reason."""
 
 
 @cache
 def lua_module(name: str, version: str) -> Any:
     """Return a module of the gateway; strings are bytes."""
     lua = RUNTIMES[version](encoding=None, unpack_returned_tuples=True)
+    lua.globals()[b"package"][b"path"] = f"{LUA_DIR}/?.lua".encode()
     return lua.execute((LUA_DIR / f"{name}.lua").read_bytes())
 
 
@@ -30,9 +31,9 @@ def json_check(version: str) -> Callable[[bytes], Checked]:
     def checked(text: bytes) -> Checked:
         result = check(text)
         if isinstance(result, tuple):
-            _, reason, position = result
-            return None, reason.decode(), position
-        return python(result), None, None
+            _, reason = result
+            return None, reason.decode()
+        return python(result), None
 
     return checked
 

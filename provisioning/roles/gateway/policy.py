@@ -20,7 +20,19 @@ POLICY = "policy.lua"
 OVERFLOW_PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
 """Paths of requests that providers can answer."""
 
-SCRIPTS = ("answers.lua", "decide.lua", "leave.lua", "limits.lua", "places.lua", "strict_json.lua", "waits.lua")
+SCRIPTS = (
+    "answers.lua",
+    "decide.lua",
+    "json_bytes.lua",
+    "json_text.lua",
+    "leave.lua",
+    "limits.lua",
+    "places.lua",
+    "strict_json.lua",
+    "text.map",
+    "waits.lua",
+)
+"""The Lua that is the same on every host, and the pattern that it matches bodies with."""
 
 
 def lua_files(folder: str, pools: Sequence[Pool], gateway: GatewaySpec) -> tuple[Directory | File, ...]:
@@ -34,7 +46,7 @@ def lua_files(folder: str, pools: Sequence[Pool], gateway: GatewaySpec) -> tuple
 
 
 def scripts() -> dict[str, str]:
-    """Return the text of each script, by file name."""
+    """Return the text of each file in SCRIPTS, by name."""
     return {name: (Path(__file__).parent / "lua" / name).read_text(encoding="utf-8") for name in SCRIPTS}
 
 

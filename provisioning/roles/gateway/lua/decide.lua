@@ -15,6 +15,9 @@ local waits = require("waits")
 
 local SOON_S = 0.2 -- HAProxy's timers may end a little early
 
+-- Tells at once that a body is text. What it does not match, strict_json.lua looks at itself.
+local TEXT = Map.new(debug.getinfo(1, "S").source:match("^@(.*/)") .. "text.map", Map._reg)
+
 -- Returns the text of a field, or nil if it is missing or not a string.
 local function text_of(field)
   if field and field.type == "string" then
@@ -79,7 +82,8 @@ end
 
 -- Sets the variables that the body and the client give; returns name, pool and what counts the request for its client.
 local function read(txn, client_name, client)
-  local fields, reason = json.check(txn.f:req_body() or "")
+  local body = txn.f:req_body() or ""
+  local fields, reason = json.check(body, TEXT:lookup(body) ~= nil, core.yield)
   if not fields then
     return answers.refuse(txn, 400, "invalid_request_error", "invalid_json", json.REASONS[reason])
   end
@@ -90,7 +94,9 @@ local function read(txn, client_name, client)
   txn:set_var("txn.adapter", model.adapter)
   txn:set_var("txn.pool", pool.name)
   txn:set_var("txn.class", class_of(txn, client))
-  txn:set_var("txn.head", places.hash(model.adapter .. "\0" .. (fields.prompt_head or "")))
+  if #pool.servers > 1 then
+    txn:set_var("txn.head", txn.c:xxh64(model.adapter .. "\0" .. (fields.prompt_head or "")))
+  end
   local count = limits.rates(txn, client_name, client, limits.size(txn, client, pool, fields))
   limits.at_once(txn, client)
   return name, pool, count

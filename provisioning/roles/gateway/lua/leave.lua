@@ -17,6 +17,9 @@ end
 -- none of the classes counts as sensitive.
 function M.class(txn)
   local class = policy.data[txn:get_var("txn.client") or ""] or "sensitive"
+  if txn.f:req_fhdr_cnt("x-data-class") == 0 then
+    return class -- to make a table of all headers takes ten times as long
+  end
   local given = txn.http:req_get_headers()["x-data-class"] or {}
   for _, word in pairs(given) do
     class = stricter(class, RANK[word] and word or "sensitive")

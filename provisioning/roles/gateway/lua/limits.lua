@@ -6,6 +6,8 @@ local places = require("places")
 local M = {}
 
 local MINUTE_S = 60
+local TOKENS = { "max_tokens", "max_completion_tokens", "max_output_tokens", "options.num_predict" }
+local ANSWERS = { "n", "best_of" }
 local buckets = {} -- by client and kind; a reload begins with full ones
 
 local function bad(txn, code, message)
@@ -27,7 +29,7 @@ end
 -- Returns the longest answer that the body names, in tokens; nil if it names none. Ollama takes -1 for endless.
 local function asked_tokens(txn, fields)
   local most
-  for _, name in ipairs({ "max_tokens", "max_completion_tokens", "max_output_tokens", "options.num_predict" }) do
+  for _, name in ipairs(TOKENS) do
     local value = number_of(txn, fields, name)
     if value then
       most = math.max(most or 0, value < 0 and math.huge or value)
@@ -42,7 +44,7 @@ function M.size(txn, client, pool, fields)
   if client.max_tokens and asked and asked > client.max_tokens then
     return bad(txn, "max_tokens_too_large", ("Your answers have at most %d tokens. Write a smaller max_tokens."):format(client.max_tokens))
   end
-  for _, name in ipairs({ "n", "best_of" }) do
+  for _, name in ipairs(ANSWERS) do
     local value = number_of(txn, fields, name)
     if value then
       many = math.max(many, value)
@@ -83,8 +85,13 @@ local function beyond(txn, code, message, missing, limit)
   return answers.refuse(txn, 429, "rate_limit_error", code, message, math.max(1, math.ceil(missing * MINUTE_S / limit)))
 end
 
+local function nothing() end
+
 -- Refuses a request beyond its client's rates; returns a function that counts it.
 function M.rates(txn, name, client, tokens)
+  if not (client.requests_per_minute or client.tokens_per_minute) then
+    return nothing
+  end
   local taken = {}
   for kind, amount in pairs({ requests = 1, tokens = tokens }) do
     local limit = client[kind .. "_per_minute"]

@@ -24,8 +24,8 @@ local function seconds()
 end
 M.seconds = seconds
 
--- Returns a hash of `text`: FNV-1a.
-function M.hash(text)
+-- Returns a hash of a host's name: FNV-1a.
+local function hash(text)
   local value = 0xcbf29ce484222325
   for index = 1, #text do
     value = (value ~ text:byte(index)) * 0x100000001b3
@@ -44,7 +44,7 @@ end
 for _, pool in ipairs(policy.pools) do
   policy.pools[pool.name] = pool
   for _, server in ipairs(pool.servers) do
-    server.seed = M.hash(server.name)
+    server.seed = hash(server.name)
   end
 end
 
@@ -108,6 +108,9 @@ function M.choose(txn)
     return
   end
   local pool, name = policy.pools[model.pool], model.name
+  if #pool.servers == 1 then
+    return
+  end
   local head = txn:get_var("txn.head")
   local able, everyone, connected, queued = {}, true, 0, 0
   for _, server in ipairs(pool.servers) do

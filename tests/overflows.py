@@ -21,6 +21,7 @@ from tests.doubles.llm_provider import PROVIDER_KEY, ProviderDouble
 from tests.gateways import ADDRESS, DEADLINE_S, free_port, wait_for
 
 ALIAS = "tiny"
+EMBEDDER = "embedder"
 CLIENT = "default"
 PRICE_IN, PRICE_OUT = 3 * NANO, 15 * NANO
 """3 and 15 USD for a million tokens."""
@@ -37,7 +38,7 @@ def provider_at(double: ProviderDouble | int, name: str = "first", **fields: Any
         "kind": "openai",
         "url": f"http://{ADDRESS}:{port}{path}",
         "key": f"key-{name}",
-        "models": {ALIAS: model, "embedder": Model("their/embedder", PRICE_IN, 0, embeddings=True)},
+        "models": {ALIAS: model, EMBEDDER: Model("their/embedder", PRICE_IN, 0, embeddings=True)},
         "cap": RICH,
         "requests_per_minute": 100_000,
         "tokens_per_minute": 1_000_000_000,
@@ -210,6 +211,7 @@ def overflow_spec(**fields: Any) -> OverflowSpec:
         "key": {"env": "PROVIDER_KEY"},
         "models": [
             {"alias": ALIAS, "model": "their/tiny", "input_usd": 3, "output_usd": 15},
+            {"alias": EMBEDDER, "model": "their/embedder", "input_usd": 3, "output_usd": 0, "embeddings": True},
         ],
         "day_usd": 4,
         "month_usd": 40,

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -23,8 +24,10 @@ import pytest
 from core.paths import CHECKOUT
 from provisioning.access.certificates import CA_CERTIFICATE, server_certificate
 from services.overflow.settings import Cap
+from serving.spec.gateway_classes import ClassesSpec, Degrade
 from serving.spec.gateway_clients import ClientSpec
-from tests.doubles.engine import EngineDouble, running_engine
+from serving.spec.models import ServingSpec
+from tests.doubles.engine import TOKENS, EngineDouble, running_engine
 from tests.gateways import (
     CLIENT_KEY,
     SECOND_KEY,
@@ -33,9 +36,11 @@ from tests.gateways import (
     engine_pool,
     gateway_before,
     gateway_spec,
+    ollama_serving,
+    vllm_serving,
     wait_for,
 )
-from tests.overflows import RICH, RunningOverflow, overflow_spec, provider_at, running_overflow
+from tests.overflows import ALIAS, EMBEDDER, RICH, RunningOverflow, overflow_spec, provider_at, running_overflow
 
 NETWORK = "llm-away"
 HERE, THERE = "198.18.77.1", "198.18.77.2"
@@ -50,8 +55,17 @@ ENDPOINTS: dict[str, tuple[str, dict[str, Any]]] = {
     "chat, stream": ("/v1/chat/completions", {"stream": True}),
     "completions": ("/v1/completions", {"stream": False}),
     "completions, stream": ("/v1/completions", {"stream": True}),
-    "embeddings": ("/v1/embeddings", {}),
+    "embeddings": ("/v1/embeddings", {"model": EMBEDDER}),
+    "messages": ("/v1/messages", {"stream": False}),
+    "messages, stream": ("/v1/messages", {"stream": True}),
+    "responses": ("/v1/responses", {}),
 }
+LEAVE = [name for name in ENDPOINTS if name.startswith(("chat", "completions", "embeddings"))]
+"""Those that providers can answer."""
+
+STATUS = {"up": 200, "full": 429, "down": 503}
+"""What a request gets that must stay, by the engine's state."""
+
 CLASSES = {
     "sensitive client": (SENSITIVE, ()),
     "sensitive client that says public": (SENSITIVE, ("X-Data-Class: public",)),
@@ -178,7 +192,10 @@ class Stack:
 
 
 @contextmanager
-def _stack(folder: Path, away: Away, cap: Cap = RICH) -> Iterator[Stack]:
+def _stack(
+    folder: Path, away: Away, cap: Cap = RICH, serving: ServingSpec | None = None, **fields: Any
+) -> Iterator[Stack]:
+    """Run an Ollama, whose gateway passes all endpoints, or the engine of `serving`; `fields` are of GatewaySpec."""
     provider = replace(provider_at(PORT, ca=str(away.ca), cap=cap), url=f"https://{THERE}/v1")
     # The service would send internal data, so that the gateway's decision alone is on trial.
     both = (PUBLIC.name, SENSITIVE.name)
@@ -186,8 +203,9 @@ def _stack(folder: Path, away: Away, cap: Cap = RICH) -> Iterator[Stack]:
     with ExitStack() as stack:
         service = stack.enter_context(running_overflow(folder, provider, clients=both, internal=True))
         engine = stack.enter_context(running_engine())
-        gateway = gateway_spec(clients=(PUBLIC, SENSITIVE), overflow=spec, max_queue=0)
-        pool = engine_pool({"host-1": engine})
+        engine.models, engine.faults = (ALIAS, EMBEDDER), {"open_paths", "no_key_needed"}
+        gateway = gateway_spec(**{"clients": (PUBLIC, SENSITIVE), "overflow": spec, "max_queue": 0} | fields)
+        pool = replace(engine_pool({"host-1": engine}, names=engine.models), serving=serving or ollama_serving())
         port = service.settings.port
         running = stack.enter_context(gateway_before(folder, [pool], gateway, overflow_port=port))
         wait_for(lambda: running.ask("GET", "/health").status == 200, "the engine")
@@ -197,12 +215,15 @@ def _stack(folder: Path, away: Away, cap: Cap = RICH) -> Iterator[Stack]:
 
 def _ask(gateway: RunningGateway, endpoint: str, client: ClientSpec, headers: tuple[str, ...], text: str) -> Reply:
     path, options = ENDPOINTS[endpoint]
+    messages = {"messages": [{"role": "user", "content": text}], "max_tokens": 5}
     prompts: dict[str, dict[str, Any]] = {
-        "/v1/chat/completions": {"messages": [{"role": "user", "content": text}]},
-        "/v1/completions": {"prompt": text},
+        "/v1/chat/completions": messages,
+        "/v1/messages": messages,
+        "/v1/completions": {"prompt": text, "max_tokens": 5},
         "/v1/embeddings": {"input": text},
+        "/v1/responses": {"input": text, "max_output_tokens": 5},
     }
-    body = json.dumps({"model": "tiny", "max_tokens": 5, **prompts[path], **options}).encode()
+    body = json.dumps({"model": ALIAS, **prompts[path], **options}).encode()
     return gateway.ask("POST", path, *headers, key=KEYS[client.name], body=body)
 
 
@@ -225,6 +246,16 @@ def _make(stack: Stack, away: Away, engine: str, provider: str) -> list[socket.s
     return held
 
 
+def _release(stack: Stack, held: list[socket.socket]) -> None:
+    """Let the engine be ready and free again."""
+    for connection in held:
+        connection.close()
+    stack.engine.hold.set()
+    stack.engine.faults.discard("unhealthy")
+    wait_for(lambda: stack.gateway.ask("GET", "/health").status == 200, "the engine")
+    wait_for(lambda: stack.engine.running == 0, "the engine to be free")
+
+
 @pytest.mark.parametrize("cap", ["left", "reached"])
 def test_no_byte_of_sensitive_data_leaves(away: Away, tmp_path: Path, cap: str) -> None:
     """All states of engine, provider and cap; all endpoints; all ways to be sensitive."""
@@ -241,12 +272,11 @@ def test_no_byte_of_sensitive_data_leaves(away: Away, tmp_path: Path, cap: str) 
                         text = f"canary-{cap}-{engine}-{provider}-{asked}-stays"
                         reply = _ask(stack.gateway, endpoint, client, headers, text)
                         assert "x-served-by" not in reply.headers, (engine, provider, endpoint, way)
+                        assert reply.status == STATUS[engine]
+                if cap == "reached" and engine != "up":  # then public data stays, too
+                    assert _ask(stack.gateway, "chat", PUBLIC, (), "public").code == "overflow_cap_reached"
                 assert away.capture.packets == 0, (engine, provider)
-                for connection in held:
-                    connection.close()
-                stack.engine.hold.set()
-                stack.engine.faults.clear()
-                wait_for(lambda: stack.gateway.ask("GET", "/health").status == 200, "the engine")
+                _release(stack, held)
         assert b"-stays" not in away.bodies()
         assert stack.overflow.spent() == 0
         assert "rejected" not in stack.overflow.log()
@@ -259,7 +289,7 @@ def test_the_proof_can_fail(away: Away, tmp_path: Path) -> None:
         for engine in ("full", "down"):
             held = _make(stack, away, engine, "up")
             wait_for(stack.overflow.ready, "the service")
-            for endpoint in ("chat", "chat, stream", "completions"):
+            for endpoint in LEAVE:
                 away.capture.clear()
                 text = f"canary-{engine}-{endpoint.replace(', ', '-')}-leaves"
                 reply = _ask(stack.gateway, endpoint, PUBLIC, (), text)
@@ -268,10 +298,43 @@ def test_the_proof_can_fail(away: Away, tmp_path: Path) -> None:
                 wait_for(lambda: away.capture.packets > 4, "packets")
                 # TLS hides the text from the capture. That is why the provider keeps a record.
                 assert text.encode() not in b"".join(away.capture.texts)
-            for connection in held:
-                connection.close()
-            stack.engine.hold.set()
-            wait_for(lambda: stack.engine.running == 0, "the engine to be free")
+            _release(stack, held)
+
+
+def test_no_byte_of_sensitive_data_leaves_from_a_queue(away: Away, tmp_path: Path) -> None:
+    """Requests that wait, get shorter answers, wait in vain, or are refused because they would wait too long."""
+    classes = ClassesSpec.model_validate({"interactive": {"deadline_s": 3}})
+    fields: dict[str, Any] = {"max_queue": 100, "queue_timeout_s": 2, "classes": classes}
+    degrade = (Degrade(model=ALIAS, max_tokens=2, above_wait_s=1),)
+    seen: set[str] = set()
+    with _stack(tmp_path, away, serving=vllm_serving(8000), degrade=degrade, **fields) as stack:
+        people = ThreadPoolExecutor(80)
+
+        def ask(client: ClientSpec, headers: tuple[str, ...], text: str, endpoint: str = "chat") -> "Future[Reply]":
+            return people.submit(_ask, stack.gateway, endpoint, client, headers, text)
+
+        stack.engine.token_s = 0.5 / len(TOKENS)
+        for _ in range(3):  # so that the gateway knows how long a request takes
+            assert ask(SENSITIVE, (), "how long", "chat, stream").result().status == 200
+        for provider in ("up", "down"):
+            held = _make(stack, away, "full", provider)
+            away.capture.clear()
+            text = f"canary-{provider}-of-the-queue-stays"
+            asked = [ask(*way, text, endpoint) for endpoint in ENDPOINTS for way in CLASSES.values()]
+            for reply in (each.result() for each in asked):
+                assert "x-served-by" not in reply.headers
+                seen.add(json.loads(reply.body)["error"]["code"])
+            assert away.capture.packets == 0
+            if provider == "up":  # the same state lets public data leave
+                public = [ask(PUBLIC, (), "canary-of-the-queue-leaves") for _ in range(12)]
+                assert any("x-served-by" in each.result().headers for each in public)
+            _release(stack, held)
+        people.shutdown()
+        decisions = {line["decision"] for line in stack.gateway.log_lines()}
+    assert {"would_wait_too_long", "queue_timeout"} <= seen
+    assert "degraded" in decisions
+    assert b"-stays" not in away.bodies()
+    assert b"canary-of-the-queue-leaves" in away.bodies()
 
 
 def test_the_service_refuses_what_the_gateway_should_not_send(away: Away, tmp_path: Path) -> None:

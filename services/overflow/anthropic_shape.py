@@ -43,10 +43,9 @@ def can(body: Mapping[str, Any]) -> bool:
         return False
     if body.get("n", 1) != 1 or any(message["role"] not in ROLES for message in body["messages"]):
         return False
-    try:
-        _messages(body["messages"])
-        _tools(body)
-    except (KeyError, TypeError, ValueError, AttributeError):
+    try:  # all of it, so that a request which cannot be sent reserves nothing
+        request(body, "", 1)
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
         return False
     return any(message["role"] in ("user", "tool") for message in body["messages"])
 
@@ -54,7 +53,7 @@ def can(body: Mapping[str, Any]) -> bool:
 def request(body: Mapping[str, Any], model: str, max_tokens: int) -> dict[str, Any]:
     """Return the chat `body` for /v1/messages."""
     asked: dict[str, Any] = {"model": model, "max_tokens": max_tokens, "messages": _messages(body["messages"])}
-    system = [_text(each["content"]) for each in body["messages"] if each["role"] in ("system", "developer")]
+    system = [_text(each.get("content")) for each in body["messages"] if each["role"] in ("system", "developer")]
     if system:
         asked["system"] = "\n\n".join(system)
     asked |= {key: body[key] for key in SAME if key in body}

@@ -153,10 +153,6 @@ class Ledger:
             self._db.execute(_ADD, names | amounts)
         return bool(nano > reserved)
 
-    def release(self, key: int) -> None:
-        """Take back a reservation whose request the provider certainly did not compute."""
-        self.settle(key, 0, 0, 0)
-
     def spent(self, provider: str | None = None) -> tuple[Spent, Spent]:
         """Return what `provider`, or all of them, cost today and in this month."""
         with self._lock:

@@ -29,18 +29,21 @@ KEEP_S = 3600
 
 LOCALHOST = "127.0.0.1 localhost\n::1 localhost\n"
 
+MARK = "0x6c6c6d6f"
+"""On packets that may leave. The table `llm_way_out` lets no others of the user pass."""
+
 RULES = """table inet {table}
 delete table inet {table}
 table inet {table} {{
     set four {{ type ipv4_addr; {four} }}
     set six {{ type ipv6_addr; {six} }}
     chain output {{
-        type filter hook output priority filter; policy accept;
+        type filter hook output priority filter - 1; policy accept;
         oifname != "lo" meta skuid "{user}" goto away
     }}
     chain away {{
-        ip daddr @four tcp dport 443 accept
-        ip6 daddr @six tcp dport 443 accept
+        ip daddr @four tcp dport 443 meta mark set {mark} accept
+        ip6 daddr @six tcp dport 443 meta mark set {mark} accept
         counter reject with icmpx type admin-prohibited
     }}
 }}
@@ -60,8 +63,12 @@ def look_up(name: str) -> list[str]:
 
 
 def usable(address: str) -> bool:
-    """Return whether a provider may have this address: a name that points into this host or network opens nothing."""
+    """Return whether a provider may have this address: a name that points to this host or its link opens nothing.
+
+    Private addresses are usable: clouds have private endpoints for their providers.
+    """
     value = ipaddress.ip_address(address.partition("%")[0])
+    value = getattr(value, "ipv4_mapped", None) or value
     return not (value.is_loopback or value.is_link_local or value.is_multicast or value.is_unspecified)
 
 
@@ -95,7 +102,7 @@ def rules_text(user: str, seen: Mapping[str, Mapping[str, float]]) -> str:
     def elements(addresses: list[str]) -> str:
         return f"elements = {{ {', '.join(addresses)} }};" if addresses else ""
 
-    return RULES.format(table=TABLE, user=user, four=elements(four), six=elements(six))
+    return RULES.format(table=TABLE, mark=MARK, user=user, four=elements(four), six=elements(six))
 
 
 def main(user: str, path: str, *names: str) -> int:

@@ -16,6 +16,7 @@ from infra.contract.outputs import HostRecord, StackOutputs
 from provisioning.converge.resources import Command, Directory, File, Packages, Resource, Secret, Unit, User, Venv
 from provisioning.hosts.topology import HostRole, Topology
 from provisioning.programs import program
+from provisioning.programs.gateway.overflow_addresses import MARK
 from provisioning.roles.gateway.pools import LOOPBACK, Pool, PoolServer
 from provisioning.roles.host import guard
 from provisioning.roles.host.layout import (
@@ -221,18 +222,16 @@ def _way_out(pools: Sequence[Pool]) -> list[Resource]:
     """Return the rules that let the gateway reach its engines and this service alone, from boot on."""
     servers = [each for pool in pools for each in pool.servers if each.address != LOOPBACK]
     engines = [{"daddr": _daddr(each.address), "ports": _ports(each)} for each in servers]
-    users = {"gateway": GATEWAY_USER, "overflow": OVERFLOW_USER}
-    text = render(
-        "way-out.nft.j2", table=TABLE, providers=PROVIDERS_TABLE, port=OVERFLOW_PORT, engines=engines, **users
-    )
+    words = {"gateway": GATEWAY_USER, "overflow": OVERFLOW_USER, "providers": PROVIDERS_TABLE, "mark": MARK}
+    text = render("way-out.nft.j2", table=TABLE, port=OVERFLOW_PORT, engines=engines, **words)
     package = Packages(name="guard", present=(guard.PACKAGE,))
     check = ("nft", "--check", "--file", "{path}")
     rules = File(path=RULES, content=text, check=check, after=(package.id, guard.GATEWAY.id, USER.id))
-    words = {"rules": RULES, "table": TABLE, "program": NFT_RULES, "before": "", "folders": []}
+    unit_words = {"rules": RULES, "table": TABLE, "program": NFT_RULES, "before": "", "folders": []}
     description = "Who on this host may open connections to others"
     file = File(
         path=f"/etc/systemd/system/{WAY_OUT_UNIT}",
-        content=render("nft-table.service.j2", description=description, role="services", **words),
+        content=render("nft-table.service.j2", description=description, role="services", **unit_words),
     )
     needed = (rules.id, file.id)
     unit = Unit(name=WAY_OUT_UNIT, reload_on=(rules.id,), restart_on=(file.id,), after=(PROGRAM.id, *needed))

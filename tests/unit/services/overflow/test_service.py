@@ -308,6 +308,23 @@ def test_refuses_what_the_gateway_should_not_have_sent(
     assert first.received == []
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"temperature": "hot"},
+        {"messages": [{"role": "system"}, {"role": "user", "content": "hello"}], "temperature": [1]},
+        {"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "tool_calls": [{}]}]},
+    ],
+)
+def test_what_cannot_be_translated_reserves_nothing(
+    tmp_path: Path, second: ProviderDouble, body: dict[str, Any]
+) -> None:
+    with running_overflow(tmp_path, provider_at(second, kind="anthropic")) as overflow:
+        reply = overflow.ask(**body)
+        assert (reply.status, reply.code) == (503, "overflow_unavailable")
+        assert (overflow.spent(), second.received) == (0, [])
+
+
 def test_unknown_model_and_field(overflow: RunningOverflow, first: ProviderDouble) -> None:
     for body in ({"model": "another"}, {"top_k": 3}):
         reply = overflow.ask(**body)
@@ -326,6 +343,7 @@ def test_other_requests(overflow: RunningOverflow) -> None:
 def test_writes_no_text_and_no_key(overflow: RunningOverflow, first: ProviderDouble) -> None:
     overflow.ask(messages=[{"role": "user", "content": SECRET_TEXT}], user=SECRET_TEXT)
     assert SECRET_TEXT.encode() in first.received[0].body
+    assert overflow.ask(**{SECRET_TEXT: 1}).status == 503
     ledger = Path(overflow.settings.ledger)
     files = [ledger, *ledger.parent.glob("ledger*"), ledger.parent / "overflow.log", ledger.parent / "settings.json"]
     for text in (SECRET_TEXT, PROVIDER_KEY):

@@ -65,6 +65,9 @@ def test_the_rules_are_valid(seen: dict[str, dict[str, float]]) -> None:
         ("169.254.169.254", False),
         ("fe80::1%eth0", False),
         ("0.0.0.0", False),  # noqa: S104
+        ("::ffff:127.0.0.1", False),
+        ("::ffff:169.254.169.254", False),
+        ("10.0.0.5", True),
     ],
 )
 def test_a_name_cannot_open_the_way_to_this_host_or_to_metadata(address: str, well: bool) -> None:

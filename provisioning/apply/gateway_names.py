@@ -6,7 +6,7 @@ from core.console import say
 from core.errors import HostError
 from infra.contract.outputs import HostRecord, StackOutputs
 from provisioning.converge.controller import converge
-from provisioning.hosts.installed_names import Names, installed_names, note_names
+from provisioning.hosts.installed_names import Names, installed_names, note_names, unknown_hosts
 from provisioning.hosts.topology import HostRole, Topology
 from serving.endpoint import endpoint_file
 
@@ -23,6 +23,12 @@ def tell_gateway(outputs: StackOutputs, names: Mapping[str, Names]) -> None:
     from provisioning.apply.desired_state import desired_state  # templates and certificates take time to import
 
     note_names(outputs, names)
+    if unknown := unknown_hosts(outputs):
+        hosts_named = ", ".join(unknown)
+        say(
+            f"! the gateway was not changed: this checkout never provisioned {hosts_named}; `provision` of all hosts does"
+        )
+        return
     installed = None if outputs.gateway_host is None else installed_names(outputs)
     lists = desired_state(outputs, hosts, ("gateway",), installed=installed).lists
     for host in hosts:

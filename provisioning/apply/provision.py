@@ -24,7 +24,7 @@ from provisioning.apply.run_report import run_report
 from provisioning.cli.progress import ProgressPrinter, counts, error_line, failure_detail, is_new_file, plan_text
 from provisioning.converge.resources import Resource
 from provisioning.converge.result import HostResult, Outcome
-from provisioning.hosts.installed_names import Names, all_names, installed_names, note_names
+from provisioning.hosts.installed_names import Names, all_names, installed_names, note_names, unknown_hosts
 from provisioning.hosts.inventory import choose, file_has_changed, load, mention_changed_file
 from provisioning.hosts.parallel import Failures, on_each
 from provisioning.hosts.prefetch import Prefetch
@@ -144,6 +144,10 @@ class _Run:
                         self.failures.add(host.name, None)
                     elif not self._dry_run:
                         note_names(self.outputs, self._names_of_engines([host]))
+            if not self._dry_run:  # hosts that failed are known from now on
+                tried = self._names_of_engines(self.hosts)
+                has = installed_names(self.outputs)
+                note_names(self.outputs, {name: has[name] for name in tried})
         finally:
             self._write()
 
@@ -154,9 +158,11 @@ class _Run:
         """
         last = tuple(host for host in self.hosts if host.name == self.outputs.gateway_host)
         expected = installed_names(self.outputs) | self._names_of_engines(self.hosts)
-        if last and "gateway" in self._roles and not any(expected.values()):
+        known = self._names_of_engines(self.hosts)
+        unknown = [name for name in unknown_hosts(self.outputs) if name not in known]
+        if last and "gateway" in self._roles and unknown:
             what = (
-                f"no host behind {last[0].name} was provisioned from this checkout, so it would send requests to none"
+                f"{', '.join(unknown)}: never provisioned from this checkout, so {last[0].name} would stop asking there"
             )
             raise UsageError(
                 what, where=f"stack {self.outputs.stack}", hint="run provision for all hosts and all roles"

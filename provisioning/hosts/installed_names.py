@@ -30,6 +30,15 @@ def installed_names(outputs: StackOutputs) -> dict[str, Names]:
     return {host.name: tuple(noted.get(host.name, ())) for host in behind}
 
 
+def unknown_hosts(outputs: StackOutputs) -> tuple[str, ...]:
+    """Return the hosts behind the gateway that this checkout never provisioned: they may serve, and it cannot say what.
+
+    A host whose provision failed is known, and has no names until one succeeds.
+    """
+    noted = _read(names_file(outputs.stack))
+    return tuple(host.name for host in Topology(outputs).hosts_with(HostRole.DOOR) if host.name not in noted)
+
+
 def all_names(outputs: StackOutputs) -> dict[str, Names]:
     """Return the same if every host is provisioned successfully."""
     return {host.name: outputs.serving.served_names for host in Topology(outputs).hosts_with(HostRole.DOOR)}
@@ -39,8 +48,9 @@ def note_names(outputs: StackOutputs, names: Mapping[str, Names]) -> None:
     """Note what hosts have now. The others keep what they had; hosts that left the stack are forgotten."""
     if outputs.gateway_host is None:
         return
-    noted = {**installed_names(outputs), **names}
-    write_atomically(names_file(outputs.stack), json.dumps(noted, indent=2) + "\n")
+    path, unknown = names_file(outputs.stack), unknown_hosts(outputs)
+    noted = {host: each for host, each in installed_names(outputs).items() if host not in unknown}
+    write_atomically(path, json.dumps({**noted, **names}, indent=2) + "\n")
 
 
 def _read(path: Path) -> dict[str, list[str]]:

@@ -17,6 +17,7 @@ from provisioning.apply.desired_state import desired_state
 from provisioning.apply.provision import plan, provision, why
 from provisioning.converge.resources import Unit
 from provisioning.converge.result import HostResult, Outcome
+from provisioning.hosts.installed_names import installed_names, note_names, unknown_hosts
 from provisioning.hosts.target import Target
 from provisioning.roles import ROLES
 from provisioning.roles.gateway.process import Places
@@ -365,9 +366,24 @@ def test_a_pool_without_its_gateway_has_no_new_endpoint(runs: Path, monkeypatch:
 def test_a_checkout_that_knows_no_host_does_not_take_all_of_them_from_the_gateway(
     runs: Path, monkeypatch: pytest.MonkeyPatch, task: Any, roles: Sequence[str]
 ) -> None:
-    hosts = [host_values(name, address=f"203.0.113.{index}") for index, name in enumerate(("a", "gate"), start=7)]
-    monkeypatch.setattr(module, "load", lambda _: stack(*hosts, gateway_host="gate"))
+    hosts = [host_values(name, address=f"203.0.113.{index}") for index, name in enumerate(("a", "b", "gate"), start=7)]
+    outputs = stack(*hosts, gateway_host="gate")
+    monkeypatch.setattr(module, "load", lambda _: outputs)
     monkeypatch.setattr(module, "bring", lambda *_, **__: pytest.fail("a host was changed"))
-    with pytest.raises(UsageError, match="no host behind gate was provisioned from this checkout"):
+    with pytest.raises(UsageError, match="a, b: never provisioned from this checkout, so gate would stop asking there"):
+        run(task, roles=roles)
+    note_names(outputs, {"b": ("tiny",)})
+    with pytest.raises(UsageError, match="a: never provisioned from this checkout"):
         run(task, roles=roles)
     assert not runs.exists()
+
+
+def test_a_host_that_failed_keeps_the_gateway_from_no_later_change(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hosts = [host_values(name, address=f"203.0.113.{index}") for index, name in enumerate(("a", "b", "gate"), start=7)]
+    outputs = stack(*hosts, gateway_host="gate")
+    monkeypatch.setattr(module, "load", lambda _: outputs)
+    monkeypatch.setattr(module, "bring", lambda host, _, **__: HostResult(host=host.name, ok=host.name != "a"))
+    with pytest.raises(HostError, match="1 of 3 hosts failed: a"):
+        run(roles=ROLES)
+    assert (installed_names(outputs)["a"], unknown_hosts(outputs)) == ((), ())
+    assert provision(Target(stack="test"), names=["gate"], roles=("gateway",), at_once=8) == 0

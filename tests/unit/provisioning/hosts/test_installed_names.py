@@ -6,7 +6,7 @@ import pytest
 
 from core.errors import ConfigError
 from infra.contract.outputs import StackOutputs
-from provisioning.hosts.installed_names import all_names, installed_names, names_file, note_names
+from provisioning.hosts.installed_names import all_names, installed_names, names_file, note_names, unknown_hosts
 from tests.unit.provisioning.records import host_values, stack
 
 
@@ -31,6 +31,13 @@ def test_a_host_keeps_its_names_until_its_next_success() -> None:
     note_names(outputs, all_names(outputs))
     note_names(outputs, {"b": ("tiny", "contract")})
     assert installed_names(outputs) == {"a": ("tiny",), "b": ("tiny", "contract")}
+
+
+def test_a_host_that_was_never_tried_stays_unknown() -> None:
+    outputs = pool("a", "b", "c")
+    note_names(outputs, {"a": ("tiny",), "b": ()})
+    assert installed_names(outputs) == {"a": ("tiny",), "b": (), "c": ()}
+    assert unknown_hosts(outputs) == ("c",)
 
 
 def test_a_host_that_left_the_stack_is_forgotten() -> None:

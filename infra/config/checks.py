@@ -18,6 +18,7 @@ from infra.config.rules.gateway_machine import GATEWAY_MACHINE_RULES
 from infra.config.rules.iam import IAM_RULES
 from infra.config.rules.location import LOCATION_RULES
 from infra.config.rules.network_limits import NETWORK_RULES
+from infra.config.rules.overflow import OVERFLOW_RULES
 from infra.config.rules.spot_and_access import SPOT_AND_ACCESS_RULES
 from infra.config.rules.tags import TAG_RULES
 from serving.spec.rules import door_ports_differ, gateway_fits_serving
@@ -38,6 +39,7 @@ RULES = (
     *CAPACITY_RULES,
     *SPOT_AND_ACCESS_RULES,
     *GATEWAY_MACHINE_RULES,
+    *OVERFLOW_RULES,
     *TAG_RULES,
     *IAM_RULES,
     *BUCKET_RULES,

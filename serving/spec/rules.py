@@ -5,7 +5,15 @@ They use no network and do not know the machine. Rules about GPU and memory are 
 
 from collections.abc import Iterator
 
-from core.ports import AGENT_PORT, DOOR_PORT, MONITORING_PORTS, SSH_PORT
+from core.ports import (
+    AGENT_PORT,
+    DOOR_PORT,
+    MONITORING_PORTS,
+    OVERFLOW_METRICS_PORT,
+    OVERFLOW_PORT,
+    SSH_PORT,
+    WATCH_METRICS_PORT,
+)
 from core.reading.rules import Problem, one_of
 from serving.spec.fields import AdapterSpec, ServingFields
 from serving.spec.gateway_fields import GatewayFields
@@ -230,20 +238,24 @@ def gateway_fits_serving(serving: ServingFields, gateway: GatewayFields) -> Iter
 
 
 def door_ports_differ(serving: ServingFields) -> Iterator[Problem]:
-    """The engine of a host behind a gateway's leaves it the ports that the gateway's host connects to."""
-    if serving.port in (DOOR_PORT, AGENT_PORT):
+    """The engine of a host behind a gateway's leaves it the port that the gateway's host connects to."""
+    if serving.port == DOOR_PORT:
         what = f"{serving.port} is the port that the gateway's host connects to"
         yield Problem(f"serving.{serving.engine}.port", what, "write another port")
 
 
 def ports_differ(serving: ServingFields, gateway: GatewayFields) -> Iterator[Problem]:
-    """Gateway, engine and the gateway's metrics listen on three ports. Keys begin with `serving` or `gateway`."""
+    """Gateway, engine and what runs beside them listen on different ports. Keys begin with `serving` or `gateway`."""
     if gateway.port == serving.port:
         yield Problem(
             "gateway.port", f"{gateway.port} is also the engine's port", "write 443, or give the engine another port"
         )
+    taken = {METRICS_PORT: "the port of the gateway's metrics"}
+    taken |= dict.fromkeys((AGENT_PORT, WATCH_METRICS_PORT), "a port of the engine's watcher")
+    if gateway.overflow is not None:
+        taken |= dict.fromkeys((OVERFLOW_PORT, OVERFLOW_METRICS_PORT), "a port of the overflow service")
+    if gateway.monitoring is not None:
+        taken |= dict.fromkeys(MONITORING_PORTS, "a port of the monitoring")
     for key, port in (("gateway.port", gateway.port), (f"serving.{serving.engine}.port", serving.port)):
-        if port == METRICS_PORT:
-            yield Problem(key, f"{port} is the port of the gateway's metrics", "write another port")
-        elif gateway.monitoring is not None and port in MONITORING_PORTS:
-            yield Problem(key, f"{port} is a port of the monitoring", "write another port")
+        if port in taken:
+            yield Problem(key, f"{port} is {taken[port]}", "write another port")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from catalog.clouds import RENTED
 from catalog.machines import find_machine
-from core.ports import AGENT_PORT, DOOR_PORT
+from core.ports import DOOR_PORTS
 from core.reading.rules import Problem
 from infra.config.models.deployment import DeploymentConfig
 from infra.config.rules.location import unknown_type
@@ -16,9 +16,6 @@ DEFAULT_TYPE = {"aws": "t3.medium", "gcp": "e2-standard-2"}
 
 GATEWAY_MARKET = "on_demand"
 """Also in front of spot engines: when the cloud ends a spot machine, the gateway answers that the engine is gone."""
-
-DOOR_PORTS = (DOOR_PORT, AGENT_PORT)
-"""Ports of an engine's host that only the gateway's machine may reach."""
 
 
 def gateway_type(config: DeploymentConfig) -> str | None:

@@ -12,6 +12,9 @@ DOOR_PORT = 8443
 AGENT_PORT = 8406
 """Where an engine's host answers HAProxy's agent check."""
 
+DOOR_PORTS = (DOOR_PORT, AGENT_PORT)
+"""The ports of an engine's host that only the stack's gateway machine may reach."""
+
 WATCH_METRICS_PORT = 8410
 """Where the watcher of an engine shows its state to a Prometheus on its host."""
 

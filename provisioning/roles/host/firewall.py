@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 
 from catalog.clouds import MADE
-from core.ports import AGENT_PORT, DOOR_PORT, SSH_PORT
+from core.ports import DOOR_PORTS, SSH_PORT
 from infra.contract.outputs import HostRecord
 from provisioning.converge.replace_resource import replace_resource
 from provisioning.converge.resources import Command, Directory, File, Resource, Unit
@@ -26,10 +26,6 @@ TRIAL_DIR = "/var/lib/llm-deploy"
 """The folder of a trial's state (firewall_trial.STATE)."""
 TRIAL_BEGINS = "firewall-trial"
 """Name of the command that keeps the previous rules in case the new ones let no connection in."""
-
-
-DOOR_PORTS = (AGENT_PORT, DOOR_PORT)
-"""The ports of an engine's host that only its gateway's host may reach."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +61,7 @@ def _serving(host: HostRecord, gateway: GatewaySpec, gateway_host: HostRecord | 
     """Return where requests come in: from clients at the gateway's port, or from the gateway's host alone."""
     if gateway_host is None:
         return OpenPort("The gateway", str(gateway.port), _matches(host.client_cidrs))
-    ports = f"{{ {', '.join(map(str, DOOR_PORTS))} }}"
+    ports = f"{{ {', '.join(map(str, sorted(DOOR_PORTS)))} }}"
     return OpenPort("The gateway's host", ports, _matches((gateway_host.peer_address,)))
 
 

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from core.ports import SSH_PORT
+from core.ports import DOOR_PORTS, SSH_PORT
 from infra.clouds.program.naming import GATEWAY_SUFFIX
-from infra.config.rules.gateway_machine import DOOR_PORTS
 from infra.config.rules.network_limits import EVERYWHERE_V4, EVERYWHERE_V6
 
 

@@ -8,6 +8,7 @@ import pulumi_aws as aws
 
 from catalog.aws_partitions import partition_of
 from catalog.machines import placed_machine
+from core.ports import DOOR_PORTS
 from infra.clouds.aws.api.tags import own_tags, with_tags
 from infra.clouds.aws.placing.disk_speed import gp3_speed
 from infra.clouds.aws.program.data_volume import DataVolumeArgs
@@ -24,7 +25,6 @@ from infra.clouds.program.naming import GATEWAY_SUFFIX, gateway_name, host_names
 from infra.clouds.sizes import data_gib, gateway_root_gib
 from infra.config import DeploymentConfig
 from infra.config.models.machine import MachineSpec
-from infra.config.rules.gateway_machine import DOOR_PORTS
 from infra.contract.deployment import Deployment
 from infra.contract.stack_placement import GatewayPlacement, KnownPlacement, Placement
 

@@ -15,9 +15,8 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_gcp as gcp
 
-from core.ports import SSH_PORT
+from core.ports import DOOR_PORTS, SSH_PORT
 from infra.clouds.gcp.program import priorities
-from infra.config.rules.gateway_machine import DOOR_PORTS
 from infra.config.rules.network_limits import EVERYWHERE_V4, EVERYWHERE_V6
 
 EVERYWHERE = (EVERYWHERE_V4, EVERYWHERE_V6)

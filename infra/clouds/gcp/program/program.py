@@ -9,6 +9,7 @@ import pulumi_gcp as gcp
 
 from catalog.gcp_shapes import disk_type
 from catalog.machines import placed_machine
+from core.ports import DOOR_PORTS
 from infra.clouds.gcp.api.labels import own_labels, with_labels
 from infra.clouds.gcp.api.names import account_id, gateway_node_name, node_name
 from infra.clouds.gcp.placing.disk_speed import provisioned_speed
@@ -25,7 +26,6 @@ from infra.clouds.program.login_key import login_key
 from infra.clouds.program.naming import GATEWAY_SUFFIX, gateway_name, host_names, physical_name
 from infra.clouds.sizes import data_gib, gateway_root_gib
 from infra.config import DeploymentConfig
-from infra.config.rules.gateway_machine import DOOR_PORTS
 from infra.contract.deployment import Deployment
 from infra.contract.stack_placement import GatewayPlacement, KnownPlacement, Placement
 

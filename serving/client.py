@@ -139,7 +139,7 @@ class LLMClient:
         messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
         first = system or self._system
         return Asked(
-            messages=tuple({**each, "content": self._masked(each["content"])} for each in messages),
+            messages=tuple(self._masked(each) for each in messages),
             system=self._masked(first) if first else None,
             max_tokens=max_tokens,
             temperature=temperature,
@@ -147,11 +147,11 @@ class LLMClient:
         )
 
     def _masked(self, content: Any) -> Any:
-        """Return the text, or the parts of a message, with each text masked."""
+        """Return the text, or the message or a part of it, with each text masked: also in the calls of tools."""
         if isinstance(content, str):
             return self._mask(content)
         if isinstance(content, Mapping):
-            return {name: self._masked(value) if name != "type" else value for name, value in content.items()}
+            return {name: value if name in ("role", "type") else self._masked(value) for name, value in content.items()}
         return [self._masked(part) for part in content] if isinstance(content, Sequence) else content
 
     def _tried(self, send: Callable[[], Any]) -> Any:

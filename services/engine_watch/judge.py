@@ -8,6 +8,7 @@ GPU. Three cases need a rule of their own:
 - A long prefill on a CPU, and a kernel that never ends on a GPU, look alike: processors or GPU are busy, and no counter
   moves. vLLM computes a prompt in parts of at most `max_num_batched_tokens`, and after each part its share of used
   cache moves. So a bound on the time of one part tells them apart (`burning_s`; the role chooses it).
+  Ollama has no counters, and no such bound.
 """
 
 from dataclasses import dataclass, replace
@@ -135,7 +136,9 @@ def _hang(seen: Memory, look: Look, burning_s: float) -> str:
         return f"gives no metrics for {silent_s:.0f} s"
     if seen.unmoved >= STILL_LOOKS and waits_s >= STILL_S and still_s >= STILL_S:
         return f"has work and nothing moves for {min(waits_s, still_s):.0f} s"
-    return f"computes for {waits_s:.0f} s without a result" if waits_s >= burning_s else ""
+    # Without counters nobody sees results: an answer of many minutes looks like a kernel that never ends.
+    endless = bool(look.mark) and waits_s >= burning_s
+    return f"computes for {waits_s:.0f} s without a result" if endless else ""
 
 
 def _main(look: Look) -> tuple[int, int] | None:

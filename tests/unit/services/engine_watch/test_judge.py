@@ -26,6 +26,10 @@ SLOW: dict[str, tuple[int, Row]] = {
     "the front splits a long prompt": (55, lambda at: look(at, answer="silent", front=("S", at * 0.9))),
     "one look met a debugger": (3, lambda at: look(at, core=("t" if at == 2 else "S", 0.0), mark=("0",))),
     "one request ends as another begins": (100, lambda at: look(at, busy=True, mark=(str(at // 2),))),
+    "an answer of Ollama that takes minutes": (
+        300,
+        lambda at: look(at, busy=True, core=("R", at), gpu_busy=True),
+    ),
 }
 
 DEAD: dict[str, tuple[float, str, Row]] = {

@@ -25,9 +25,7 @@ def tell_gateway(outputs: StackOutputs, names: Mapping[str, Names]) -> None:
     note_names(outputs, names)
     if unknown := unknown_hosts(outputs):
         hosts_named = ", ".join(unknown)
-        say(
-            f"! the gateway was not changed: this checkout never provisioned {hosts_named}; `provision` of all hosts does"
-        )
+        say(f"! the gateway was not changed: {hosts_named} not known here; run `provision` of all hosts")
         return
     installed = None if outputs.gateway_host is None else installed_names(outputs)
     lists = desired_state(outputs, hosts, ("gateway",), installed=installed).lists

@@ -161,9 +161,7 @@ class _Run:
         known = self._names_of_engines(self.hosts)
         unknown = [name for name in unknown_hosts(self.outputs) if name not in known]
         if last and "gateway" in self._roles and unknown:
-            what = (
-                f"{', '.join(unknown)}: never provisioned from this checkout, so {last[0].name} would stop asking there"
-            )
+            what = f"{', '.join(unknown)}: never provisioned from here, so {last[0].name} would stop asking there"
             raise UsageError(
                 what, where=f"stack {self.outputs.stack}", hint="run provision for all hosts and all roles"
             )

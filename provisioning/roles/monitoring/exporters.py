@@ -17,6 +17,7 @@ from provisioning.roles.host.layout import (
     HAPROXY_ADMIN_SOCKET,
     HOST_METRICS_UNIT,
     LIB_DIR,
+    NOTICE_DIR,
 )
 from provisioning.templates.render import render
 
@@ -113,7 +114,7 @@ def _host_metrics_settings(outputs: StackOutputs, host: HostRecord) -> str:
         "admin_socket": HAPROXY_ADMIN_SOCKET,
         "certificate": Places().certificate,
         "journal": "/var/log/journal",
-        "notice": "/run/llm-notice/notice.json",
+        "notice": f"{NOTICE_DIR}/notice.json",
         "ollama_port": outputs.serving.port if has_ollama else 0,
     }
     return json.dumps(values, indent=2) + "\n"

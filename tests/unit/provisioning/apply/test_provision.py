@@ -370,15 +370,16 @@ def test_a_checkout_that_knows_no_host_does_not_take_all_of_them_from_the_gatewa
     outputs = stack(*hosts, gateway_host="gate")
     monkeypatch.setattr(module, "load", lambda _: outputs)
     monkeypatch.setattr(module, "bring", lambda *_, **__: pytest.fail("a host was changed"))
-    with pytest.raises(UsageError, match="a, b: never provisioned from this checkout, so gate would stop asking there"):
+    with pytest.raises(UsageError, match="a, b: never provisioned from here, so gate would stop asking there"):
         run(task, roles=roles)
     note_names(outputs, {"b": ("tiny",)})
-    with pytest.raises(UsageError, match="a: never provisioned from this checkout"):
+    with pytest.raises(UsageError, match="a: never provisioned from here"):
         run(task, roles=roles)
     assert not runs.exists()
 
 
-def test_a_host_that_failed_keeps_the_gateway_from_no_later_change(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("runs")
+def test_a_host_that_failed_keeps_the_gateway_from_no_later_change(monkeypatch: pytest.MonkeyPatch) -> None:
     hosts = [host_values(name, address=f"203.0.113.{index}") for index, name in enumerate(("a", "b", "gate"), start=7)]
     outputs = stack(*hosts, gateway_host="gate")
     monkeypatch.setattr(module, "load", lambda _: outputs)

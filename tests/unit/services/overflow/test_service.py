@@ -343,7 +343,8 @@ def test_other_requests(overflow: RunningOverflow) -> None:
 def test_writes_no_text_and_no_key(overflow: RunningOverflow, first: ProviderDouble) -> None:
     overflow.ask(messages=[{"role": "user", "content": SECRET_TEXT}], user=SECRET_TEXT)
     assert SECRET_TEXT.encode() in first.received[0].body
-    assert overflow.ask(**{SECRET_TEXT: 1}).status == 503
+    unknown: dict[str, Any] = {SECRET_TEXT: 1}
+    assert overflow.ask(**unknown).status == 503
     ledger = Path(overflow.settings.ledger)
     files = [ledger, *ledger.parent.glob("ledger*"), ledger.parent / "overflow.log", ledger.parent / "settings.json"]
     for text in (SECRET_TEXT, PROVIDER_KEY):

@@ -96,6 +96,19 @@ class Gpu(Frozen):
     )
 
 
+class NoticeFolder(Frozen):
+    """A folder of a bucket to which a spot machine may add objects."""
+
+    url: Annotated[
+        str,
+        matching(
+            r"(s3|gs)://[a-z0-9][a-z0-9._-]+/([\w.-]+/)*",
+            "is not a folder of a bucket; write one like s3://bucket/notices/",
+        ),
+    ] = Field(description="The folder, with a / at its end. Each machine adds to a folder of its name in it.")
+    region: str | None = Field(default=None, description="Region of an S3 bucket. None: S3 is asked.")
+
+
 class HostRecord(Frozen):
     """One host that is reached by SSH, and what the roles need to know about it."""
 
@@ -125,6 +138,9 @@ class HostRecord(Frozen):
     )
     drain_on_rebalance: StrictBool = Field(
         default=False, description="Drain a spot machine as soon as AWS recommends to leave it."
+    )
+    notice_folder: NoticeFolder | None = Field(
+        default=None, description="Where a spot machine writes its last records when its cloud takes it back."
     )
     virtualization: Literal["container", "vm", "metal"] = Field(
         default="vm", description="A container shares its kernel: no swap, clock or kernel setting of its own."

@@ -58,6 +58,10 @@ class Placement(Frozen):
     keeps_end: bool = Field(
         default=False, description="Whether GCP itself ends the hosts. GCP may write the same time in another form."
     )
+    writes_notices: bool = Field(
+        default=False,
+        description="Whether GCP's machines may get the scope to write into a bucket. A change of scopes stops them.",
+    )
     gateway: GatewayPlacement | None = Field(
         default=None, description="The gateway's own machine. None: each machine has a gateway."
     )

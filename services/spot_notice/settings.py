@@ -14,6 +14,8 @@ class Settings:
     drain_on_rebalance: bool = False
     """Whether a rebalance recommendation drains the host. Else it is only shown."""
     gpu: bool = False
+    sends_records: bool = False
+    """Whether the host has a bucket for its last records, and a unit that sends them on request."""
     notice_dir: str = "/run/llm-notice"
     metadata: str = "http://169.254.169.254"
 

@@ -1,4 +1,8 @@
-"""The loop: ask the cloud once a second, write the notice, and ask for the engine's stop before the machine ends."""
+"""The loop: ask the cloud twice a second, write the notice, and ask for the engine's stop before the machine ends.
+
+The host's last records are sent by a unit of their own (programs/host/send_records.py), once when the host drains and
+once when its engine stops. Nothing here waits for it.
+"""
 
 import contextlib
 import json
@@ -23,6 +27,10 @@ CANCELLED_LOOKS = 6
 NOTICE = "notice.json"
 ADVICE = "recommendation.json"
 STOP = "stop"
+SEND = "send"
+"""Asks for the records to be sent."""
+SENT = "sent.json"
+"""What came of that."""
 
 
 class Watch:
@@ -37,6 +45,7 @@ class Watch:
         self._gone = 0
         self._problem = ""
         self._stop_asked = False
+        self._sent = ""
         self.state = "no notice"
         """For people, in one line."""
 
@@ -52,10 +61,11 @@ class Watch:
             self._stop_asked = True
             (self._folder / STOP).touch()
             say("asks for the engine's stop")
+            self._send_records()
         if seen.problem != self._problem:
             say(seen.problem or "the metadata service answers again")
             self._problem = seen.problem
-        self.state = words(notice, shown, seen.problem)
+        self.state = words(notice, shown, seen.problem) + (self._look_at_sent() if notice else "")
 
     def _keep_notice(self, seen: Seen, found: Finding | None) -> None:
         """Write a new notice; remove one that the cloud took back. A service that is silent takes nothing back."""
@@ -65,14 +75,35 @@ class Watch:
                 self._notice = found
                 self._write(NOTICE, found)
                 say(words(found, [], ""))
+                self._send_records()
         elif self._notice is None:
             self._write(NOTICE, None)  # of an earlier process
+            self._write(SENT, None)  # of a notice that was taken back
         elif not seen.problem:
             self._gone += 1
             if self._gone >= CANCELLED_LOOKS and not self._stop_asked:
                 self._notice = None
                 self._write(NOTICE, None)
                 say("the notice was taken back")
+
+    def _send_records(self) -> None:
+        if self._settings.sends_records:
+            (self._folder / SEND).touch()
+
+    def _look_at_sent(self) -> str:
+        """Return what came of the records, as the end of a line; write it into the journal once."""
+        try:
+            said = json.loads((self._folder / SENT).read_text(encoding="utf-8"))
+            text = f"; its records are in {said['folder']}" if said["folder"] else ""
+            text += f"; not sent: {said['problem']}" if said["problem"] else ""
+        except FileNotFoundError:
+            text = ""
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            text = f"; what came of its records cannot be read: {error}"
+        if text != self._sent:
+            self._sent = text
+            say(text.removeprefix("; "))
+        return text
 
     def _write(self, name: str, finding: Finding | None) -> None:
         path = self._folder / name

@@ -20,6 +20,8 @@ class StorageDouble:
         """Bytes of an object that are sent before the connection breaks, once."""
         self.asked: list[tuple[str, str, str]] = []
         """Method, path and Range header of each request for an object."""
+        self.may_add = ""
+        """Objects below this path may be added, and not replaced, as with the role objectCreator."""
         self.address = ""
 
 
@@ -34,6 +36,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_HEAD(self) -> None:
         self._object(with_body=False)
+
+    def do_PUT(self) -> None:
+        path, content = unquote(self.path), self.rfile.read(int(self.headers["Content-Length"]))
+        known = self.headers.get("Authorization") == f"Bearer {self.storage.token}"
+        added = bool(self.storage.may_add) and path.startswith(self.storage.may_add)
+        if not (known and added) or path in self.storage.objects:
+            self._send(403, b"<Error><Code>AccessDenied</Code></Error>")
+            return
+        self.storage.objects[path] = content
+        self._send(200, b"")
 
     def _object(self, *, with_body: bool) -> None:
         path, wanted = unquote(self.path), self.headers.get("Range", "")

@@ -3,8 +3,8 @@
     metadata.py ADDRESS PORT FOLDER
 
 Answers come from files in FOLDER, so that a test can change them from outside: `action` and `rebalance` (AWS),
-`preempted` and `maintenance` (GCP). `refuse` makes it refuse tokens, `garbage` is prepended to each answer. Standard
-library only.
+`preempted` and `maintenance` (GCP); the role's keys are always the same. `refuse` makes it refuse tokens, `garbage`
+is prepended to each answer. Standard library only.
 """
 
 import sys
@@ -17,6 +17,8 @@ AWS = {
     "/latest/meta-data/spot/instance-action": "action",
     "/latest/meta-data/events/recommendations/rebalance": "rebalance",
 }
+ROLE = "/latest/meta-data/iam/security-credentials/"
+KEYS = '{"AccessKeyId": "AKIDROLE", "SecretAccessKey": "secret", "Token": "session"}'
 GCP = {
     "/computeMetadata/v1/instance/preempted": ("preempted", "FALSE"),
     "/computeMetadata/v1/instance/maintenance-event": ("maintenance", "NONE"),
@@ -44,7 +46,8 @@ class Handler(BaseHTTPRequestHandler):
         elif self.headers.get("X-aws-ec2-metadata-token") != GIVEN:
             self._say(401, "")
         else:
-            text = self._text(AWS.get(asked.path, ""))
+            roles = {ROLE: "llm-host", f"{ROLE}llm-host": KEYS}
+            text = roles.get(asked.path) or self._text(AWS.get(asked.path, ""))
             self._say(404 if text is None else 200, text or "")
 
     def _google(self, name: str, default: str, query: dict[str, list[str]]) -> None:

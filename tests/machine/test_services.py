@@ -1,20 +1,33 @@
 """Our services as real units of a machine, with doubles of the engine and of the cloud that takes the machine back."""
 
+import gzip
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import boto3
 import pytest
+from moto.server import ThreadedMotoServer
 
-from infra.contract.outputs import HostRecord
+from infra.contract.outputs import HostRecord, NoticeFolder
 from provisioning.apply.desired_state import joined
 from provisioning.converge.resources import File, GeneratedSecret, Resource, Unit
-from provisioning.roles.host.layout import ENGINE_ENV, ENGINE_ENV_TEMPLATE, SPOT_STOP_UNIT, SPOT_UNIT, WATCH_UNIT
+from provisioning.roles.host.layout import (
+    ENGINE_ENV,
+    ENGINE_ENV_TEMPLATE,
+    RECORDS_UNIT,
+    SPOT_STOP_UNIT,
+    SPOT_UNIT,
+    WATCH_UNIT,
+)
 from provisioning.roles.services.role import services
 from tests.machine.converge_host import bring, remote
 from tests.machine.machines import making_machines
 from tests.slowness import patient
 from tests.unit.provisioning.records import stack
 
+FOLDER = NoticeFolder(url="s3://llm-test/notices/llm-test/")
 DOUBLES = Path(__file__).parents[1] / "doubles"
 ENGINE_UNIT_TEXT = f"""
 [Service]
@@ -61,16 +74,34 @@ def _parts(host: HostRecord) -> list[Resource]:
 
 @pytest.fixture(scope="module")
 def host(machine_state: Path) -> Iterator[HostRecord]:
+    """Its bucket is in moto, on this computer."""
     with making_machines(machine_state) as make:
-        made = make("spot").model_copy(update={"cloud": "aws", "market": "spot"})
+        made = make("spot").model_copy(update={"cloud": "aws", "market": "spot", "notice_folder": FOLDER})
         seen = bring(made, _parts(made))
         assert seen.result.ok, [(failed.id, failed.error, failed.detail) for failed in seen.result.failed]
         yield made
 
 
+@pytest.fixture(scope="module")
+def bucket(host: HostRecord) -> Iterator[Any]:
+    """The content of the bucket, as a client of S3."""
+    server = ThreadedMotoServer(remote(host, "ip -4 route show default").split()[2], 0, verbose=False)
+    server.start()
+    url = "http://{}:{}".format(*server.get_host_and_port())
+    client = boto3.client(
+        "s3", endpoint_url=url, region_name="us-east-1", aws_access_key_id="key", aws_secret_access_key="secret"
+    )
+    client.create_bucket(Bucket="llm-test")
+    drop_in = f"/run/systemd/system/{RECORDS_UNIT}.d"
+    text = f"[Service]\\nEnvironment=AWS_ENDPOINT_URL_S3={url}\\n"
+    remote(host, f"mkdir -p {drop_in}; printf '{text}' > {drop_in}/s3.conf; systemctl daemon-reload")
+    yield client
+    server.stop()
+
+
 @pytest.fixture(autouse=True)
-def _serving(host: HostRecord) -> Iterator[None]:
-    """The engine runs and there is no notice, before each test and after it."""
+def _serving(host: HostRecord, bucket: object) -> Iterator[None]:  # noqa: ARG001
+    """The engine runs and there is no notice, before each test and after it. The bucket is there."""
     calm = f"""{FUNCTIONS}
         # Its last command kills what still runs, also an engine that a test has started again.
         await '[ "$(systemctl show --value -p ActiveState {SPOT_STOP_UNIT})" = inactive ]'
@@ -116,13 +147,59 @@ def test_a_notice_drains_lets_answers_end_and_stops_the_engine_in_time(host: Hos
     assert "asks for the engine's stop" in journal
 
 
+def test_the_last_records_go_to_the_bucket_when_the_host_drains(host: HostRecord, bucket: Any) -> None:
+    said = remote(
+        host,
+        FUNCTIONS
+        + f"""
+        put action "{{\\"action\\": \\"stop\\", \\"time\\": \\"$(date -u -d '+120 seconds' +%FT%TZ)\\"}}"; drained
+        await 'says {SPOT_UNIT} | grep -q "records\\|sent"'; says {SPOT_UNIT}
+        journalctl -q --no-pager -o cat -u {SPOT_UNIT} | tail -n 1
+        systemctl is-active vllm.service; ls /run/llm-notice
+        """,
+    )
+    state, journal, active, *files = said.splitlines()
+    assert active == "active"
+    assert files == ["notice.json", "sent.json"]
+    assert f": stop; its records are in s3://llm-test/notices/llm-test/{host.name}/" in state
+    assert "not sent" not in state
+    assert journal == state.partition("; ")[2]
+    folder = state.rpartition("s3://llm-test/")[2]
+    listed = bucket.list_objects_v2(Bucket="llm-test", Prefix=folder)["Contents"]
+    content = {
+        each["Key"].removeprefix(folder): bucket.get_object(Bucket="llm-test", Key=each["Key"])["Body"].read()
+        for each in listed
+    }
+    assert content.keys() == {"notice.json", "adapters.json", "access.log.gz", "journal.log.gz"}
+    assert json.loads(content["notice.json"])["kind"] == "stop"
+    assert "takes the machine back" in gzip.decompress(content["journal.log.gz"]).decode()
+
+
+def test_a_bucket_out_of_reach_is_shown_and_delays_nothing(host: HostRecord) -> None:
+    said = remote(
+        host,
+        FUNCTIONS
+        + f"""
+        mkdir -p /run/systemd/system/{RECORDS_UNIT}.d
+        printf '[Service]\\nEnvironment=AWS_ENDPOINT_URL_S3=http://127.0.0.1:1\\n' \
+            > /run/systemd/system/{RECORDS_UNIT}.d/t3.conf; systemctl daemon-reload
+        trap 'rm /run/systemd/system/{RECORDS_UNIT}.d/t3.conf; systemctl daemon-reload' EXIT
+        put action "{{\\"action\\": \\"stop\\", \\"time\\": \\"$(date -u -d '+14 seconds' +%FT%TZ)\\"}}"; drained
+        await 'says {SPOT_UNIT} | grep -q "not sent"'; says {SPOT_UNIT}
+        await '! systemctl -q is-active vllm.service'
+        """,
+    )
+    assert "; not sent: notice.json: [Errno 111] Connection refused; " in said
+
+
 def test_a_notice_that_is_taken_back(host: HostRecord) -> None:
     said = remote(
         host,
         FUNCTIONS
         + """
         put action "{\\"action\\": \\"stop\\", \\"time\\": \\"$(date -u -d '+120 seconds' +%FT%TZ)\\"}"; drained
-        rm /run/metadata/action; up; systemctl is-active vllm.service; ls /run/llm-notice
+        rm /run/metadata/action; up; systemctl is-active vllm.service
+        await '[ -z "$(ls /run/llm-notice)" ]'
         """,
     )
     assert said.split() == ["active"]

@@ -25,17 +25,25 @@ class Node(Protocol):
 
 
 def host_records(
-    config: DeploymentConfig, identity_file: Path, ends_at: str, nodes: Mapping[str, Node], *, private: bool
+    config: DeploymentConfig,
+    identity_file: Path,
+    ends_at: str,
+    nodes: Mapping[str, Node],
+    *,
+    private: bool,
+    notices: pulumi.Output[dict[str, Any]] | None = None,
 ) -> pulumi.Output[list[dict[str, Any]]]:
     """Return the records of all hosts; `nodes` has the values of each host by name.
 
-    `private`: with their private addresses, which the gateway's own machine connects to.
+    `private`: with their private addresses, which the gateway's own machine connects to. `notices`: the folder of a
+    bucket for the last records of spot machines.
     """
     hosts = []
     for name, node in nodes.items():
         host = {**_common(config, node.machine, str(identity_file), ends_at), "name": name}
         values = [node.address, node.host_public_key, *([node.private_address] if private else [])]
-        hosts.append(pulumi.Output.all(*values).apply(partial(_with_addresses, host)))
+        record = pulumi.Output.all(*values).apply(partial(_with_addresses, host))
+        hosts.append(record if notices is None else pulumi.Output.all(record, notices).apply(_with_notices))
     return pulumi.Output.all(*hosts)
 
 
@@ -69,6 +77,11 @@ def _common(config: DeploymentConfig, machine: Machine, identity_file: str, ends
     if machine.gpu is not None:
         host["gpu"] = {"model": machine.gpu.name, "count": machine.gpu_count, "vram_gib": machine.vram_gib_per_gpu}
     return host
+
+
+def _with_notices(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return a host's record with the folder for its last records."""
+    return {**parts[0], "notice_folder": parts[1]}
 
 
 def _with_addresses(host: dict[str, Any], seen: list[Any]) -> dict[str, Any]:

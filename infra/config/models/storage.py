@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, StrictBool, model_validator
 
 from core.reading.frozen import Frozen
 from core.reading.rules import matching, refuse, twice
@@ -40,6 +40,11 @@ class BucketSpec(Frozen):
     name: BucketName | None = Field(default=None, description="Existing bucket. Default: a new bucket.")
     prefix: BucketPrefix = Field(
         default="", description="Folder that the machines may read, e.g. models/. If empty, the whole bucket."
+    )
+    notices: StrictBool | None = Field(
+        default=None,
+        description="Whether spot machines may add their last records below notices/ when the cloud takes them back. "
+        "Default: only to a new bucket.",
     )
 
 

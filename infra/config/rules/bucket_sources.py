@@ -84,4 +84,12 @@ def bucket_is_one_of_cloud(config: DeploymentConfig) -> Iterator[Problem]:
         yield Problem(key, what, "write the name of its bucket")
 
 
-BUCKET_RULES = (host_may_read, bucket_is_one_of_cloud)
+def notices_are_of_spot_machines(config: DeploymentConfig) -> Iterator[Problem]:
+    """Only a spot machine gets a notice."""
+    spec = config.storage.bucket
+    if spec is not None and spec.notices and config.machine.market != "spot":
+        what = "is true, but the machines are not on the spot market"
+        yield Problem("storage.bucket.notices", what, "leave it out, or write market: spot under machine")
+
+
+BUCKET_RULES = (host_may_read, bucket_is_one_of_cloud, notices_are_of_spot_machines)

@@ -54,6 +54,12 @@ SPOT_STOP_UNIT = "llm-spot-stop.service"
 SPOT_STOP_PATH_UNIT = "llm-spot-stop.path"
 """Starts that unit."""
 
+RECORDS_UNIT = "llm-notice-records.service"
+"""Sends the last records of a spot machine to the stack's bucket."""
+
+RECORDS_PATH_UNIT = "llm-notice-records.path"
+"""Starts that unit."""
+
 TUNNEL_UNIT = "llm-tunnel.service"
 """On the engine's host, if another host has the gateway."""
 
@@ -112,6 +118,7 @@ def units_with_status(engine: str, *, alerts: bool = False, monitoring: bool = F
         RESTART_PATH_UNIT,
         SPOT_UNIT,
         SPOT_STOP_PATH_UNIT,
+        RECORDS_PATH_UNIT,
         OVERFLOW_UNIT,
         TUNNEL_UNIT,
         GUARD_UNIT,

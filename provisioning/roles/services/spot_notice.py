@@ -14,6 +14,7 @@ from provisioning.roles.host.layout import (
     SPOT_UNIT,
     SPOT_USER,
 )
+from provisioning.roles.services.notice_records import notice_records
 from provisioning.roles.services.on_request import on_request
 from provisioning.roles.services.service import Service, service_files, unit_file
 
@@ -29,6 +30,7 @@ def spot_notice(host: HostRecord, outputs: StackOutputs) -> list[Resource]:
     user = User(name=SPOT_USER)
     files = service_files(PACKAGE)
     values = {"cloud": host.cloud, "drain_on_rebalance": host.drain_on_rebalance, "gpu": host.gpu is not None}
+    values["sends_records"] = host.notice_folder is not None
     settings = File(path=SETTINGS, content=json.dumps(values, indent=1) + "\n")
     service = Service(
         unit=SPOT_UNIT,
@@ -53,4 +55,5 @@ def spot_notice(host: HostRecord, outputs: StackOutputs) -> list[Resource]:
             ("-/bin/systemctl", "kill", "--signal=SIGKILL", engine_unit),
         ],
     )
-    return [user, *files, settings, unit, *stop, Unit(name=SPOT_UNIT, restart_on=needed, after=needed)]
+    records = notice_records(host, outputs)
+    return [user, *files, settings, unit, *stop, *records, Unit(name=SPOT_UNIT, restart_on=needed, after=needed)]

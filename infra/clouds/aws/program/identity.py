@@ -1,5 +1,7 @@
 """What a host may do on AWS: read its prefix of one bucket, and take sessions of Session Manager. Nothing else.
 
+A spot machine may also add its last records to one folder of the bucket. It cannot delete objects.
+
 The gateway's own machine reads no bucket.
 """
 
@@ -31,6 +33,8 @@ class IdentityArgs:
     iam: IamSpec
     bucket_arn: pulumi.Input[str] | None
     bucket_prefix: str
+    notice_prefix: str = ""
+    """Folder that spot machines may add objects to; empty: none."""
 
 
 class Identity(pulumi.ComponentResource):
@@ -43,7 +47,7 @@ class Identity(pulumi.ComponentResource):
         mine = pulumi.ResourceOptions(parent=self)
         role = bounded_role(name, args.role_name, json.dumps(trust("ec2.amazonaws.com")), args.iam, self)
         policy = pulumi.Output.from_input(args.bucket_arn).apply(
-            lambda arn: json.dumps(host_policy(arn, args.bucket_prefix))
+            lambda arn: json.dumps(host_policy(arn, args.bucket_prefix, args.notice_prefix))
         )
         allowed = aws.iam.RolePolicy(name, name="host", role=role.name, policy=policy, opts=mine)
         profile = aws.iam.InstanceProfile(
@@ -79,7 +83,7 @@ def trust(service: str, **conditions: Any) -> dict[str, Any]:
     return {"Version": "2012-10-17", "Statement": [statement | ({"Condition": conditions} if conditions else {})]}
 
 
-def host_policy(bucket_arn: str | None, prefix: str) -> dict[str, Any]:
+def host_policy(bucket_arn: str | None, prefix: str, notice_prefix: str = "") -> dict[str, Any]:
     """Return the permissions of a host."""
     statements: list[dict[str, Any]] = [
         {"Sid": "Sessions", "Effect": "Allow", "Action": list(SESSION_MANAGER_ACTIONS), "Resource": "*"},
@@ -100,4 +104,7 @@ def host_policy(bucket_arn: str | None, prefix: str) -> dict[str, Any]:
             "Resource": f"{bucket_arn}/{prefix}*",
         }
         statements += [listing, reading]
+        if notice_prefix:
+            adding = {"Action": "s3:PutObject", "Resource": f"{bucket_arn}/{notice_prefix}*"}
+            statements.append({"Sid": "AddNotices", "Effect": "Allow", **adding})
     return {"Version": "2012-10-17", "Statement": statements}

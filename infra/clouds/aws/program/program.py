@@ -22,6 +22,7 @@ from infra.clouds.program.guards import ClosedPorts
 from infra.clouds.program.host_records import host_records, proved
 from infra.clouds.program.login_key import login_key
 from infra.clouds.program.naming import GATEWAY_SUFFIX, gateway_name, host_names, physical_name
+from infra.clouds.program.notices import notice_folder, notice_prefix
 from infra.clouds.sizes import data_gib, gateway_root_gib
 from infra.config import DeploymentConfig
 from infra.config.models.machine import MachineSpec
@@ -45,7 +46,8 @@ def deploy_stack(config: DeploymentConfig, placement: KnownPlacement) -> Deploym
     network = Network(stack, _network_args(config, placement), opts)
     firewall = Firewall(stack, _firewall_args(config, placement, physical, network), opts)
     bucket = _bucket(config, stack, physical, partition_of(placement.region), opts)
-    identity = Identity(stack, _identity_args(config, f"{physical}-host", bucket), opts)
+    prefix = notice_prefix(config, physical)
+    identity = Identity(stack, _identity_args(config, f"{physical}-host", bucket, prefix), opts)
     login, ends_at = login_key(stack, config.machine.identity_file), placement.ends_at(config.lifetime.ttl_hours)
     args = NodeArgs(
         machine=placed_machine("aws", placement.machine_type),
@@ -85,7 +87,10 @@ def deploy_stack(config: DeploymentConfig, placement: KnownPlacement) -> Deploym
         opts,
     )
     _budget(config, stack, physical, opts)
-    hosts = host_records(config, login.private_file, args.ends_at, nodes, private=gateway is not None)
+    spec = config.storage.bucket
+    own_region = placement.region if spec is not None and spec.name is None else None
+    notices = notice_folder("s3", bucket.name if bucket else None, prefix, own_region)
+    hosts = host_records(config, login.private_file, args.ends_at, nodes, private=gateway is not None, notices=notices)
     return Deployment(hosts=hosts, gateway_host=gateway, placement=proved(placement, list(instance_ids.values())))
 
 
@@ -148,12 +153,15 @@ def _data_volume_args(config: DeploymentConfig, placement: KnownPlacement) -> Da
     )
 
 
-def _identity_args(config: DeploymentConfig, role_name: str, bucket: "Bucket | None") -> IdentityArgs:
+def _identity_args(
+    config: DeploymentConfig, role_name: str, bucket: "Bucket | None", notices: str = ""
+) -> IdentityArgs:
     return IdentityArgs(
         role_name=role_name,
         iam=config.iam,
         bucket_arn=bucket.arn if bucket else None,
         bucket_prefix=config.storage.bucket.prefix if config.storage.bucket else "",
+        notice_prefix=notices,
     )
 
 

@@ -90,6 +90,7 @@ def _base(config: DeploymentConfig, previous: KnownPlacement | None, now: dateti
         "image_name": name,
         "image": image,
         "gateway": gateway_placement(config, previous, image, resolve_image),
+        "writes_notices": previous is None or previous.writes_notices,
     }
 
 

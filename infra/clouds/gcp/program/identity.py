@@ -1,5 +1,7 @@
 """What a host may do on GCP: write its logs, read its prefix of one bucket. No more.
 
+A spot machine may also add its last records to one folder of the bucket. It can neither replace nor delete objects.
+
 The gateway's own machine has its own service account, which reads no bucket.
 
 Does not use the project's default service account, which may edit everything.
@@ -12,6 +14,7 @@ import pulumi_gcp as gcp
 
 LOGS_SCOPE = "https://www.googleapis.com/auth/logging.write"
 BUCKET_SCOPE = "https://www.googleapis.com/auth/devstorage.read_only"
+WRITING_SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +26,8 @@ class IdentityArgs:
     project: str
     bucket: pulumi.Input[str] | None
     bucket_prefix: str
+    notice_prefix: str = ""
+    """Folder that spot machines may add objects to; empty: none."""
 
 
 class Identity(pulumi.ComponentResource):
@@ -44,8 +49,10 @@ class Identity(pulumi.ComponentResource):
         self.scopes = (LOGS_SCOPE,)
         granted: list[pulumi.Output[str]] = [logs.id]
         if args.bucket is not None:
-            self.scopes += (BUCKET_SCOPE,)
+            self.scopes += (WRITING_SCOPE if args.notice_prefix else BUCKET_SCOPE,)
             granted.append(self._may_read(name, args, member).id)
+            if args.notice_prefix:
+                granted.append(self._may_add_notices(name, args, member).id)
         # A host that starts before its roles exist would fail to fetch its model.
         self.email = pulumi.Output.all(account.email, *granted).apply(lambda values: str(values[0]))
         self.register_outputs({"email": self.email})
@@ -62,9 +69,29 @@ class Identity(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
 
+    def _may_add_notices(
+        self, name: str, args: IdentityArgs, member: pulumi.Output[str]
+    ) -> "gcp.storage.BucketIAMMember":
+        bucket = pulumi.Output.from_input(args.bucket).apply(str)
+        return gcp.storage.BucketIAMMember(
+            f"{name}-notices",
+            bucket=bucket,
+            role="roles/storage.objectCreator",
+            member=member,
+            condition={
+                "title": "notices",
+                "expression": bucket.apply(lambda each: folder_condition(each, args.notice_prefix)),
+            },
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+
+
+def folder_condition(bucket: str, prefix: str) -> str:
+    """Return the condition that limits a role to the objects in one folder of a bucket."""
+    return f'resource.name.startsWith("projects/_/buckets/{bucket}/objects/{prefix}")'
+
 
 def reading_condition(bucket: str, prefix: str) -> str:
     """Return the condition that limits a role to one folder of a bucket: its objects, and lists of them."""
-    objects = f'resource.name.startsWith("projects/_/buckets/{bucket}/objects/{prefix}")'
     lists = f'api.getAttribute("storage.googleapis.com/objectListPrefix", "").startsWith("{prefix}")'
-    return f"{objects} || {lists}"
+    return f"{folder_condition(bucket, prefix)} || {lists}"

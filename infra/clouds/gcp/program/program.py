@@ -24,6 +24,7 @@ from infra.clouds.program.guards import ClosedPorts
 from infra.clouds.program.host_records import host_records, proved
 from infra.clouds.program.login_key import login_key
 from infra.clouds.program.naming import GATEWAY_SUFFIX, gateway_name, host_names, physical_name
+from infra.clouds.program.notices import notice_folder, notice_prefix
 from infra.clouds.sizes import data_gib, gateway_root_gib
 from infra.config import DeploymentConfig
 from infra.contract.deployment import Deployment
@@ -42,7 +43,9 @@ def deploy_stack(config: DeploymentConfig, placement: KnownPlacement) -> Deploym
     physical = physical_name(stack, placement)
     network = Network(stack, _network_args(config, placement, physical), opts)
     bucket = _bucket(config, stack, physical, opts)
-    identity = Identity(stack, _identity_args(config, placement, physical, bucket), opts)
+    # A change of scopes would stop running machines, so only stacks that were made with this scope have it.
+    prefix = notice_prefix(config, physical) if placement.writes_notices else ""
+    identity = Identity(stack, _identity_args(config, placement, physical, bucket, prefix), opts)
     gateway = gateway_name(stack) if placement.gateway is not None else None
     own = Identity(gateway, _gateway_identity_args(config, placement, physical), opts) if gateway is not None else None
     Firewall(stack, _firewall_args(config, physical, network, identity.email, own.email if own else None), opts)
@@ -76,7 +79,14 @@ def deploy_stack(config: DeploymentConfig, placement: KnownPlacement) -> Deploym
         nodes[gateway] = Node(gateway, _gateway_args(config, placement.gateway, here), opts)
     _budget(config, stack, physical, opts)
     return Deployment(
-        hosts=host_records(config, login.private_file, ends_at, nodes, private=gateway is not None),
+        hosts=host_records(
+            config,
+            login.private_file,
+            ends_at,
+            nodes,
+            private=gateway is not None,
+            notices=notice_folder("gs", bucket.name if bucket else None, prefix),
+        ),
         gateway_host=gateway,
         placement=proved(placement, [node.instance_id for node in nodes.values()]),
     )
@@ -135,7 +145,7 @@ def _network_args(config: DeploymentConfig, placement: Placement, physical: str)
 
 
 def _identity_args(
-    config: DeploymentConfig, placement: Placement, physical: str, bucket: "Bucket | None"
+    config: DeploymentConfig, placement: Placement, physical: str, bucket: "Bucket | None", notices: str
 ) -> IdentityArgs:
     return IdentityArgs(
         physical_name=physical,
@@ -143,6 +153,7 @@ def _identity_args(
         project=str(config.project),
         bucket=bucket.name if bucket else None,
         bucket_prefix=config.storage.bucket.prefix if config.storage.bucket else "",
+        notice_prefix=notices,
     )
 
 

@@ -34,15 +34,16 @@ DEFAULT_REGION = "us-east-1"
 _regions: dict[str, str] = {}
 
 
-def request(method: str, bucket: str, key: str) -> urllib.request.Request:
-    """Return the signed request for one object."""
+def request(method: str, bucket: str, key: str, body: bytes | None = None) -> urllib.request.Request:
+    """Return the signed request for one object; with PUT, `body` becomes its content."""
     url = object_url(bucket, key)
     keys = _keys()
-    made = urllib.request.Request(url, method=method)  # noqa: S310  # S3, or what AWS_ENDPOINT_URL_S3 names
+    made = urllib.request.Request(url, data=body, method=method)  # noqa: S310  # S3, or what AWS_ENDPOINT_URL_S3 names
     if keys is None:
         return made
     moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    for name, value in signed_headers(method, url, keys, region_of(bucket), moment).items():
+    digest = hashlib.sha256(body or b"").hexdigest()
+    for name, value in signed_headers(method, url, keys, region_of(bucket), moment, digest).items():
         made.add_unredirected_header(name, value)
     return made
 
@@ -58,15 +59,17 @@ def object_url(bucket: str, key: str) -> str:
     return f"https://{host}/{bucket}/{path}" if "." in bucket else f"https://{bucket}.{host}/{path}"
 
 
-def signed_headers(method: str, url: str, keys: Keys, region: str, moment: str) -> dict[str, str]:
-    """Return the headers that sign a request without a body, made at `moment`, e.g. 20130524T000000Z."""
+def signed_headers(  # noqa: PLR0917  # the parts of a signature
+    method: str, url: str, keys: Keys, region: str, moment: str, digest: str = EMPTY
+) -> dict[str, str]:
+    """Return the headers that sign a request made at `moment`, e.g. 20130524T000000Z; `digest`: SHA-256 of its body."""
     parts = urllib.parse.urlsplit(url)
-    headers = {"host": parts.netloc, "x-amz-content-sha256": EMPTY, "x-amz-date": moment}
+    headers = {"host": parts.netloc, "x-amz-content-sha256": digest, "x-amz-date": moment}
     if keys[2]:
         headers["x-amz-security-token"] = keys[2]
     names = ";".join(sorted(headers))
     lines = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers))
-    canonical = "\n".join((method, parts.path, "", lines, names, EMPTY))
+    canonical = "\n".join((method, parts.path, "", lines, names, digest))
     scope = f"{moment[:8]}/{region}/s3/aws4_request"
     text = "\n".join(("AWS4-HMAC-SHA256", moment, scope, hashlib.sha256(canonical.encode()).hexdigest()))
     secret = ("AWS4" + keys[1]).encode()

@@ -18,10 +18,11 @@ METADATA_S = 2
 """Timeout of the metadata server: outside Google Cloud nothing answers to that name."""
 
 
-def request(method: str, bucket: str, key: str) -> urllib.request.Request:
-    """Return the request for one object."""
+def request(method: str, bucket: str, key: str, body: bytes | None = None) -> urllib.request.Request:
+    """Return the request for one object; with PUT, `body` becomes its content."""
     base = os.environ.get("STORAGE_EMULATOR_HOST", STORAGE).rstrip("/")
-    made = urllib.request.Request(f"{base}/{bucket}/{urllib.parse.quote(key)}", method=method)  # noqa: S310
+    url = f"{base}/{bucket}/{urllib.parse.quote(key)}"
+    made = urllib.request.Request(url, data=body, method=method)  # noqa: S310
     token = _token()
     if token:
         made.add_unredirected_header("Authorization", "Bearer " + token)

@@ -21,9 +21,15 @@ class Scene:
     seen: Seen = field(default_factory=Seen)
     now: float = NOW
     drain_on_rebalance: bool = False
+    sends_records: bool = False
 
     def watch(self) -> Watch:
-        settings = Settings("aws", drain_on_rebalance=self.drain_on_rebalance, notice_dir=str(self.folder))
+        settings = Settings(
+            "aws",
+            drain_on_rebalance=self.drain_on_rebalance,
+            sends_records=self.sends_records,
+            notice_dir=str(self.folder),
+        )
         return Watch(settings, lambda: self.seen, lambda: self.now)
 
     def says(self, *findings: Finding, problem: str = "") -> None:
@@ -64,6 +70,35 @@ def test_a_notice_is_written_once_and_the_engine_stops_before_the_end(scene: Sce
     (scene.folder / "stop").unlink()
     watch.step()
     assert scene.files() == {"notice.json"}
+
+
+def test_records_are_sent_when_the_host_drains_and_when_its_engine_stops(scene: Scene) -> None:
+    scene.sends_records = True
+    watch = scene.watch()
+    scene.says(TERMINATE)
+    watch.step()
+    assert scene.files() == {"notice.json", "send"}
+    (scene.folder / "send").unlink()
+    watch.step()
+    assert scene.files() == {"notice.json"}
+    (scene.folder / "sent.json").write_text(json.dumps({"folder": "s3://b/n/", "problem": "x.gz: HTTP 403"}))
+    watch.step()
+    assert watch.state.endswith(": terminate; its records are in s3://b/n/; not sent: x.gz: HTTP 403")
+    scene.now = NOW + 110
+    watch.step()
+    assert scene.files() == {"notice.json", "sent.json", "stop", "send"}
+
+
+def test_a_result_that_cannot_be_read_stops_nothing(scene: Scene) -> None:
+    watch = scene.watch()
+    scene.says(TERMINATE)
+    (scene.folder / "sent.json").write_text("[]")
+    watch.step()
+    assert "; what came of its records cannot be read: " in watch.state
+    scene.says()
+    for _ in range(CANCELLED_LOOKS + 1):
+        watch.step()
+    assert (scene.files(), watch.state) == (set(), "no notice")
 
 
 def test_a_notice_without_an_end_drains_and_stops_nothing(scene: Scene) -> None:

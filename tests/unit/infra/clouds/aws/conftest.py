@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pulumi
 import pytest
 
 from infra.clouds.program.guards import Guards
@@ -35,13 +36,15 @@ def deployed(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Deployed:
         config: DeploymentConfig | None = placement.pop("config", None)
         blank_at = placement.pop("blank_at", "")
         progress = {"blank_at": blank_at} if blank_at else None
+        hosts: list[Any] = placement.pop("hosts", [])
         placed = KnownPlacement.model_validate(values | placement | {"progress": progress})
         mocks = TableMocks(KINDS)
         from infra.clouds.aws.cloud import CLOUD
 
         def program() -> None:
             value = stack_value(machine, lifetime=lifetime, more=more)
-            CLOUD.deploy(config or parse_deployment(value, "a test"), lambda: placed)
+            deployment = CLOUD.deploy(config or parse_deployment(value, "a test"), lambda: placed)
+            pulumi.Output.from_input(deployment.hosts).apply(hosts.extend)
 
         run_program(program, mocks, stack=stack)
         return mocks

@@ -96,6 +96,35 @@ def test_a_host_may_read_its_prefix_and_no_more(deployed: Deployed) -> None:
     assert not [action for each in policy["Statement"] for action in each["Action"] if action.endswith("*")]
 
 
+REGION = {"region": "ap-northeast-2"}
+NOTICES = {
+    "a new bucket": ("market: spot", "{}", "prod-arn", {"url": "s3://prod-id/notices/llm-prod-0123abcd/", **REGION}),
+    "an existing bucket": ("market: spot", "{name: acme}", "", None),
+    "an existing bucket that the file opens": (
+        "market: spot",
+        "{name: acme, notices: true}",
+        "arn:aws:s3:::acme",
+        {"url": "s3://acme/notices/llm-prod-0123abcd/"},
+    ),
+    "a new bucket that the file closes": ("market: spot", "{notices: false}", "", None),
+    "on demand": ("market: on_demand", "{}", "", None),
+}
+"""Market and bucket; the bucket that the role may add to, and the folder in the record of the host."""
+
+
+@pytest.mark.parametrize(("market", "bucket", "arn", "folder"), NOTICES.values(), ids=NOTICES)
+def test_a_spot_host_may_add_its_last_records(
+    deployed: Deployed, market: str, bucket: str, arn: str, folder: dict[str, str] | None
+) -> None:
+    hosts: list[Any] = []
+    mocks = deployed(f"type: m6i.2xlarge, {market}", more=f"storage: {{bucket: {bucket}}}", hosts=hosts)
+    policies = mocks.of("aws:iam/rolePolicy:RolePolicy")
+    (policy,) = [json.loads(each["policy"]) for each in policies if each["name"] == "host"]
+    added = [(each["Action"], each["Resource"]) for each in policy["Statement"] if each["Sid"] == "AddNotices"]
+    assert added == ([("s3:PutObject", f"{arn}/notices/llm-prod-0123abcd/*")] if arn else [])
+    assert hosts[0].get("notice_folder") == folder
+
+
 def test_a_host_may_use_session_manager_and_nothing_else(deployed: Deployed) -> None:
     policies = deployed().of("aws:iam/rolePolicy:RolePolicy")
 

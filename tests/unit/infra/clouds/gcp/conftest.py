@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pulumi
 import pytest
 
 from infra.clouds.gcp.api import client, quota_project
@@ -107,6 +108,7 @@ def deployed(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Deployed:
             "zone": "asia-northeast3-b",
             "zones": ("asia-northeast3-a", "asia-northeast3-b"),
         }
+        hosts: list[Any] = placement.pop("hosts", [])
         placed = KnownPlacement.model_validate(values | placement)
         mocks = TableMocks(KINDS)
         from infra.clouds.gcp.cloud import CLOUD
@@ -117,7 +119,8 @@ def deployed(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Deployed:
             value["network"] |= {"id": "shared", "subnets": ["seoul"]}
 
         def program() -> None:
-            CLOUD.deploy(config or parse_deployment(value, "a test"), lambda: placed)
+            deployment = CLOUD.deploy(config or parse_deployment(value, "a test"), lambda: placed)
+            pulumi.Output.from_input(deployment.hosts).apply(hosts.extend)
 
         run_program(program, mocks, stack="prod")
         return mocks

@@ -125,6 +125,24 @@ def test_a_bucket_is_private_and_a_host_may_read_its_folder(deployed: Deployed) 
     assert roles == {"roles/logging.logWriter"}
 
 
+@pytest.mark.parametrize("writes", [True, False])
+def test_a_spot_host_may_add_its_last_records_if_it_was_made_so(deployed: Deployed, writes: bool) -> None:
+    """A change of scopes would stop machines that were made without it."""
+    hosts: list[Any] = []
+    mocks = deployed(machine=", market: spot", more="storage: {bucket: {}}", writes_notices=writes, hosts=hosts)
+
+    grants = {each["role"]: each for each in mocks.of("gcp:storage/bucketIAMMember:BucketIAMMember")}
+    (host,) = mocks.of(INSTANCE)
+    scope = "read_write" if writes else "read_only"
+    assert f"https://www.googleapis.com/auth/devstorage.{scope}" in host["serviceAccount"]["scopes"]
+    assert ("roles/storage.objectCreator" in grants) is writes
+    assert ("notice_folder" in hosts[0]) is writes
+    if writes:
+        (bucket,) = mocks.of("gcp:storage/bucket:Bucket")
+        only = grants["roles/storage.objectCreator"]["condition"]["expression"]
+        assert only.startswith(f'resource.name.startsWith("projects/_/buckets/{bucket["name"]}/objects/notices/')
+
+
 def test_a_bucket_that_was_kept_can_still_be_emptied(deployed: Deployed) -> None:
     """`down` uses the state of the last `up`: objects must not block the removal of a bucket that is no longer kept."""
     (kept,) = deployed(more="storage: {bucket: {}, keep_on_down: [bucket]}").of("gcp:storage/bucket:Bucket")

@@ -7,6 +7,7 @@ from provisioning.roles.host import layout
 WITHOUT_STATUS = {
     layout.DEVICES_UNIT: "ends before the engine starts",
     layout.RESTART_UNIT: "runs only to end an engine that hangs",
+    layout.RECORDS_UNIT: "runs only to send the records of a machine that ends; llm-spot-notice says what came of it",
     layout.SPOT_STOP_UNIT: "runs only to stop the engine of a machine that ends",
 }
 """Units that `status` does not show, and why."""

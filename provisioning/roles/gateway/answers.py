@@ -81,6 +81,7 @@ ANSWERS = {
     "engine_down": Answer(
         status=503, message="The engine is not ready.", kind=_SERVER, code="engine_unavailable", headers=_RETRY
     ),
+    "failed": Answer(status=500, message="The gateway failed.", kind=_SERVER, code="gateway_error"),
 }
 
 OWN_ERRORS = (
@@ -96,7 +97,7 @@ OWN_ERRORS = (
     Answer(status=421, message="This host does not serve that name.", code="misdirected_request"),
     Answer(status=425, message="Send the request again after the TLS handshake.", code="too_early"),
     ANSWERS["queue_full"],
-    Answer(status=500, message="The gateway failed.", kind=_SERVER, code="gateway_error"),
+    ANSWERS["failed"],
     Answer(status=501, message="The gateway does not support this request.", kind=_SERVER, code="not_implemented"),
     Answer(status=502, message="The engine broke off.", kind=_SERVER, code="engine_failed"),
     ANSWERS["engine_down"],

@@ -66,7 +66,6 @@ local function degrade(txn, name, wait_s)
   local most = txn:get_var("txn.max_tokens")
   txn:set_var("txn.max_tokens", math.min(rule.max_tokens, most or rule.max_tokens))
   txn:set_var("txn.degraded", "length")
-  txn:set_var("txn.decision", "degraded")
 end
 
 -- Sends a request that no engine takes in time to a provider, if its data may leave; otherwise refuses it.
@@ -129,9 +128,9 @@ local function decide(txn)
     return count()
   end
   count()
-  txn:set_var("txn.decision", "served")
   degrade(txn, name, wait_s)
   waits.order(txn, pool, client, txn:get_var("txn.class"))
+  txn:set_var("txn.decision", txn:get_var("txn.degraded") and "degraded" or "served") -- last: an error above refuses
 end
 
 -- Whether a host takes requests: the answer of /health.

@@ -6,7 +6,8 @@ local places = require("places")
 local M = {}
 
 local MINUTE_S = 60
-local TOKENS = { "max_tokens", "max_completion_tokens", "max_output_tokens", "options.num_predict" }
+local LARGEST = (1 << 31) - 1 -- larger numbers are no lengths, and engines read them differently
+local MOST_TOKENS = (1 << 53) - 1
 local ANSWERS = { "n", "best_of" }
 local buckets = {} -- by client and kind; a reload begins with full ones
 
@@ -14,36 +15,54 @@ local function bad(txn, code, message)
   return answers.refuse(txn, 400, "invalid_request_error", code, message)
 end
 
--- Returns the number of a field; nil if it is missing or null. Answers 400 if it is something else.
+-- The keys in which an engine reads how long an answer may be. It ignores those of other paths, so they limit nothing.
+-- No key: the answer has no text. Each path that gets a body is here: one that is not is an error, which refuses it.
+local LENGTHS = {
+  ["/v1/chat/completions"] = { "max_tokens", "max_completion_tokens" },
+  ["/v1/completions"] = { "max_tokens" },
+  ["/v1/messages"] = { "max_tokens" },
+  ["/v1/messages/count_tokens"] = {},
+  ["/v1/responses"] = { "max_output_tokens" },
+  ["/v1/embeddings"] = {},
+  ["/api/chat"] = { "options.num_predict" },
+  ["/api/generate"] = { "options.num_predict" },
+}
+local OLLAMA_LENGTHS = { ["/v1/chat/completions"] = { "max_tokens" } }
+
+-- Returns the keys of LENGTHS that the engine reads in this request.
+local function lengths(txn, pool)
+  local path = txn:get_var("txn.path")
+  return pool.engine == "ollama" and OLLAMA_LENGTHS[path] or LENGTHS[path]
+end
+
+-- Returns the whole number of a field; nil if it is missing or null. Answers 400 if it is something else.
 local function number_of(txn, fields, name)
   local field = fields[name]
   if not field or field.type == "null" then
     return nil
   end
-  if field.type ~= "number" then
-    return bad(txn, "invalid_number", "`" .. name .. "` must be a number.")
+  local value = field.type == "number" and math.tointeger(field.value)
+  if not value or value > LARGEST or value < -LARGEST then
+    return bad(txn, "invalid_number", "`" .. name .. "` must be a whole number, and not as large.")
   end
-  return field.value
+  return value
 end
 
--- Returns the longest answer that the body names, in tokens; nil if it names none. Ollama takes -1 for endless.
-local function asked_tokens(txn, fields)
+-- Returns the longest answer that the body allows, in tokens; nil if it names none. Ollama takes 0 and less for endless.
+local function asked_tokens(txn, fields, names)
   local most
-  for _, name in ipairs(TOKENS) do
+  for _, name in ipairs(names) do
     local value = number_of(txn, fields, name)
     if value then
-      most = math.max(most or 0, value < 0 and math.huge or value)
+      most = math.max(most or 0, value < 1 and math.huge or value)
     end
   end
   return most
 end
 
--- Refuses a request that is larger than its client's caps. Returns the tokens that it may take at most.
-function M.size(txn, client, pool, fields)
-  local asked, many = asked_tokens(txn, fields), 1
-  if client.max_tokens and asked and asked > client.max_tokens then
-    return bad(txn, "max_tokens_too_large", ("Your answers have at most %d tokens. Write a smaller max_tokens."):format(client.max_tokens))
-  end
+-- Refuses a request that asks for more answers than its client's cap. Returns how many it asks for.
+local function answers_of(txn, client, fields)
+  local many = 1
   for _, name in ipairs(ANSWERS) do
     local value = number_of(txn, fields, name)
     if value then
@@ -53,19 +72,31 @@ function M.size(txn, client, pool, fields)
       end
     end
   end
-  local bytes = fields.prompt_bytes or 0
+  return many
+end
+
+-- Refuses a request that is larger than its client's caps. Returns the tokens that it may take at most.
+function M.size(txn, client, pool, fields)
+  local names, bytes = lengths(txn, pool), fields.prompt_bytes or 0
+  local asked, many = asked_tokens(txn, fields, names), answers_of(txn, client, fields)
+  if client.max_tokens and asked and asked > client.max_tokens then
+    local message = "Your answers have at most %d tokens. Write %s from 1 to that number."
+    return bad(txn, "max_tokens_too_large", message:format(client.max_tokens, names[1]))
+  end
   if client.prompt_kib and bytes > client.prompt_kib * 1024 then
     return bad(txn, "prompt_too_large", ("Your prompts have at most %d KiB."):format(client.prompt_kib))
   end
-  if client.max_tokens and not asked then
-    if pool.engine == "vllm" then
-      txn:set_var("txn.max_tokens", client.max_tokens)
-    else
-      return bad(txn, "max_tokens_required", ("Write max_tokens (in Ollama's own API options.num_predict), at most %d."):format(client.max_tokens))
-    end
+  local tokens = math.ceil(bytes / 4)
+  if not names[1] then
+    return tokens
+  end
+  if client.max_tokens and pool.engine == "vllm" then
+    txn:set_var("txn.max_tokens", client.max_tokens) -- vLLM takes the smaller one of this and the body's
+  elseif client.max_tokens and not asked then
+    return bad(txn, "max_tokens_required", ("Write %s, at most %d."):format(names[1], client.max_tokens))
   end
   local answer = math.min(asked or client.max_tokens or pool.context_tokens, pool.context_tokens)
-  return math.ceil(bytes / 4) + answer * many
+  return math.min(MOST_TOKENS, tokens + answer * many)
 end
 
 -- Returns the bucket of a limit for each minute, filled up to now: full after a minute without requests.
@@ -85,13 +116,8 @@ local function beyond(txn, code, message, missing, limit)
   return answers.refuse(txn, 429, "rate_limit_error", code, message, math.max(1, math.ceil(missing * MINUTE_S / limit)))
 end
 
-local function nothing() end
-
 -- Refuses a request beyond its client's rates; returns a function that counts it.
 function M.rates(txn, name, client, tokens)
-  if not (client.requests_per_minute or client.tokens_per_minute) then
-    return nothing
-  end
   local taken = {}
   for kind, amount in pairs({ requests = 1, tokens = tokens }) do
     local limit = client[kind .. "_per_minute"]

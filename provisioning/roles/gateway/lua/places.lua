@@ -99,10 +99,9 @@ local function unseen(txn, pool, waiting, connected)
   return math.max(0, txn.f:be_conn(pool.name) - waiting - connected)
 end
 
--- The action lua.choose: sets txn.server if a certain host shall compute the request. Otherwise HAProxy's `balance
--- leastconn` picks a host with a free place, or the request waits in the pool's queue.
-function M.choose(txn)
-  txn:set_var("txn.chosen_at", math.floor(seconds() * 1000))
+-- Sets txn.server if a certain host shall compute the request. Otherwise HAProxy's `balance leastconn` picks a host with a
+-- free place, or the request waits in the pool's queue.
+local function choose(txn)
   local model = policy.models[txn:get_var("txn.model") or ""]
   if not model then
     return
@@ -146,6 +145,12 @@ function M.choose(txn)
   else
     pool.waited = true
   end
+end
+
+-- The action lua.choose.
+function M.choose(txn)
+  choose(txn)
+  txn:set_var("txn.chosen_at", math.floor(seconds() * 1000)) -- only if no error came before
 end
 
 return M

@@ -12,21 +12,28 @@ from typing import Any
 
 import pytest
 
+from provisioning.roles.gateway.gateway import passed_paths
+from provisioning.roles.gateway.policy import scripts
+from provisioning.roles.gateway.pools import loopback_pool
 from serving.spec.gateway_classes import ClassesSpec, Degrade
 from serving.spec.gateway_clients import ClientSpec
-from tests.doubles.engine import TOKENS, EngineDouble, running_engine
+from tests.doubles.engine import TOKENS, EngineDouble, Received, running_engine
 from tests.gateways import (
     ADDRESS,
     CLIENT,
     CLIENT_KEY,
+    ENGINE_HOST,
+    POOL,
     SECOND_CLIENT,
     SECOND_KEY,
     Reply,
     RunningGateway,
     body_of,
     free_port,
+    gateway_spec,
     ollama_serving,
     running_gateway,
+    vllm_serving,
     wait_for,
 )
 from tests.unit.provisioning.conftest import NewGateway
@@ -43,10 +50,17 @@ def clients(**first: Any) -> tuple[ClientSpec, ...]:
     return (ClientSpec.model_validate({"name": CLIENT, **first}), ClientSpec(name=SECOND_CLIENT))
 
 
-def ask(gateway: RunningGateway, *headers: str, key: str = CLIENT_KEY, name: str = "", **body: Any) -> Reply:
+def ask(
+    gateway: RunningGateway,
+    *headers: str,
+    key: str = CLIENT_KEY,
+    name: str = "",
+    path: str = "/v1/completions",
+    **body: Any,
+) -> Reply:
     named = (f"X-Request-Id: {name}",) if name else ()
     data = json.dumps({"model": "tiny", "prompt": "hello", **body}).encode()
-    return gateway.ask("POST", "/v1/completions", *headers, *named, key=key, body=data)
+    return gateway.ask("POST", path, *headers, *named, key=key, body=data)
 
 
 def computed(engine: EngineDouble) -> list[dict[str, Any]]:
@@ -56,11 +70,14 @@ def computed(engine: EngineDouble) -> list[dict[str, Any]]:
 
 CAPS = {"max_tokens": 8, "n": 2, "prompt_kib": 1}
 
-TOO_LARGE = {
+CHAT = "/v1/chat/completions"
+
+TOO_LARGE: dict[str, tuple[dict[str, Any], str]] = {
     "max_tokens": ({"max_tokens": 9}, "max_tokens_too_large"),
-    "max_completion_tokens": ({"max_completion_tokens": 9}, "max_tokens_too_large"),
-    "one name of two": ({"max_tokens": 1, "max_completion_tokens": 9}, "max_tokens_too_large"),
+    "max_completion_tokens": ({"path": CHAT, "max_completion_tokens": 9}, "max_tokens_too_large"),
+    "one name of two": ({"path": CHAT, "max_tokens": 1, "max_completion_tokens": 9}, "max_tokens_too_large"),
     "an endless answer": ({"max_tokens": -1}, "max_tokens_too_large"),
+    "an empty answer": ({"max_tokens": 0}, "max_tokens_too_large"),
     "n": ({"n": 3}, "n_too_large"),
     "best_of": ({"best_of": 3}, "n_too_large"),
     "a prompt": ({"prompt": "x" * 1025}, "prompt_too_large"),
@@ -87,10 +104,98 @@ def test_request_within_the_caps_passes_and_one_without_a_length_gets_the_cap(
     assert ask(gateway, max_tokens=8, n=2).status == 200
     assert ask(gateway, max_tokens=None).status == 200
     assert ask(gateway, "X-LLM-Max-Tokens: 4000", key=SECOND_KEY).status == 200
-    given = [
-        got.headers.get("X-LLM-Max-Tokens".lower()) or got.headers.get("x-llm-max-tokens") for got in _posts(engine)
+    assert [_cap(got) for got in _posts(engine)] == ["8", "8", None]
+
+
+ODD_NUMBERS: list[dict[str, Any]] = [
+    {"best_of": 1e300},
+    {"n": 1e300},
+    {"n": 2**31},
+    {"n": -(2**40)},
+    {"n": 1.5},
+    {"n": True},
+    {"max_tokens": 100.5},
+    {"max_tokens": 1e300},
+    {"max_tokens": -1e300},
+    {"max_tokens": 2**53 - 1},
+    {"max_tokens": "1"},
+]
+
+
+def test_odd_numbers_pass_no_limit(new_gateway: NewGateway, engine: EngineDouble) -> None:
+    """Lua cannot format 1e300 or 100.5 as a whole number. HAProxy let the request through after the error."""
+    gateway = new_gateway(clients=clients(tokens_per_minute=1000, caps={"n": 5}))
+    for number, body in enumerate(ODD_NUMBERS):
+        reply = ask(gateway, name=f"odd-{number}", **body)
+        assert (reply.status, reply.code) == (400, "invalid_number"), body
+    assert gateway.logged("odd-0")["decision"] == "refused"
+    assert ask(gateway, n=5.0, max_tokens=10).status == 200  # a whole number
+    assert len(computed(engine)) == 1
+    assert ask(gateway, key=SECOND_KEY, n=2**31 - 1, max_tokens=2**31 - 1).status == 200  # no limit, so no refusal
+
+
+BROKEN = [
+    ("limits.lua", "function M.size(txn, client, pool, fields)\n"),
+    ("limits.lua", "function M.at_once(txn, client)\n"),
+    ("waits.lua", "function M.order(txn, pool, client, class)\n"),
+    ("places.lua", "local function choose(txn)\n"),
+]
+
+
+@pytest.mark.parametrize(("script", "function"), BROKEN)
+def test_what_was_not_decided_to_the_end_is_refused(
+    new_gateway: NewGateway, engine: EngineDouble, monkeypatch: pytest.MonkeyPatch, script: str, function: str
+) -> None:
+    texts = scripts()
+    assert function in texts[script]
+    texts[script] = texts[script].replace(function, f"{function}  error('a bug')\n")
+    monkeypatch.setattr("tests.gateways.scripts", lambda: texts)
+    gateway = new_gateway()
+    reply = ask(gateway, name="broken")
+    assert (reply.status, reply.code) == (500, "gateway_error")
+    line = gateway.logged("broken")
+    assert (line["decision"], line["reason"]) == ("refused", "gateway_error")
+    assert computed(engine) == []
+
+
+OTHER_LENGTHS: list[tuple[str, dict[str, Any]]] = [
+    ("/v1/completions", {"max_completion_tokens": 1}),
+    ("/v1/completions", {"options": {"num_predict": 1}}),
+    (CHAT, {"max_output_tokens": 1}),
+    (CHAT, {"options": {"num_predict": 1}}),
+    ("/v1/messages", {"max_completion_tokens": 1}),
+]
+
+
+def test_a_length_that_the_engine_does_not_read_is_none(new_gateway: NewGateway, engine: EngineDouble) -> None:
+    """vLLM ignored it, and the gateway did not send the cap: the answer was as long as the context."""
+    engine.faults.add("open_paths")
+    gateway = new_gateway(clients=clients(caps=CAPS, tokens_per_minute=50))
+    for path, body in OTHER_LENGTHS:
+        assert ask(gateway, path=path, **body).status == 200, (path, body)
+        assert (engine.received[-1].target, _cap(engine.received[-1])) == (path, "8")
+    assert ask(gateway, max_tokens=8).code == "tokens_per_minute"  # each counted as 8 and the prompt's 2
+
+
+def test_counting_the_tokens_of_a_prompt_costs_no_answer(new_gateway: NewGateway, engine: EngineDouble) -> None:
+    engine.faults.add("open_paths")
+    gateway = new_gateway(clients=clients(tokens_per_minute=1000))
+    assert ask(gateway, path="/v1/messages/count_tokens").status == 200
+    assert ask(gateway, path="/v1/messages").code == "request_above_rate"  # the whole context
+
+
+def test_the_limits_know_each_path_that_gets_a_body() -> None:
+    """One that they do not know is refused."""
+    text = scripts()["limits.lua"]
+    pools = [
+        loopback_pool(POOL, ENGINE_HOST, serving, gateway_spec())
+        for serving in (vllm_serving(8000), ollama_serving(native_api=True))
     ]
-    assert given == [None, "8", None]
+    assert [path for path in passed_paths(pools)["POST"] if f'["{path}"] = ' not in text] == []
+
+
+def _cap(got: Received) -> str | None:
+    return next((value for name, value in got.headers.items() if name.lower() == "x-llm-max-tokens"), None)
 
 
 @pytest.mark.parametrize("name", ["X-LLM-Max-Tokens", "x-llm-max-tokens", "X_LLM_Max_Tokens", "X-LLM-Other"])
@@ -113,8 +218,13 @@ def test_ollama_needs_the_length_in_the_request(tmp_path: Path, engine: EngineDo
     with running_gateway(tmp_path, engine, serving=serving, clients=clients(caps={"max_tokens": 8})) as gateway:
         wait_for(lambda: gateway.engine_is("UP"), "the engine")
         assert ask(gateway).code == "max_tokens_required"
+        assert ask(gateway, path=CHAT, max_completion_tokens=1).code == "max_tokens_required"  # Ollama ignores it
+        assert ask(gateway, path=CHAT, options={"num_predict": 1}).code == "max_tokens_required"
+        assert ask(gateway, max_tokens=0).code == "max_tokens_too_large"  # endless, for Ollama
+        assert ask(gateway, path="/v1/embeddings", input="hello").status != 400
         native = json.dumps({"model": "tiny:latest", "options": {"num_predict": 9}}).encode()
         assert gateway.ask("POST", "/api/generate", body=native).code == "max_tokens_too_large"
+        assert ask(gateway, path="/api/chat", max_tokens=1).code == "max_tokens_required"
         native = json.dumps({"model": "tiny", "options": {"num_predict": 8}}).encode()
         assert gateway.ask("POST", "/api/generate", body=native).status != 400
 

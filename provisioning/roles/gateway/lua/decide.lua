@@ -69,17 +69,18 @@ local function degrade(txn, name, wait_s)
 end
 
 -- Sends a request that no engine takes in time to a provider, if its data may leave; otherwise refuses it.
-local function no_place(txn, refusal)
-  if leave.may(txn, txn:get_var("txn.model")) then
+local function no_place(txn, refusal, take_back)
+  if not refusal.stays and leave.may(txn, txn:get_var("txn.model")) then
     txn:set_var("txn.pool", leave.BACKEND)
     txn:set_var("txn.decision", "overflow")
     txn:set_var("txn.reason", refusal.code)
     return
   end
+  take_back()
   answers.refuse(txn, refusal.status, refusal.kind, refusal.code, refusal.message, refusal.retry_after_s)
 end
 
--- Sets the variables that the body and the client give; returns name, pool and what counts the request for its client.
+-- Sets the variables that the body and the client give; returns name, pool and what takes the request's count back.
 local function read(txn, client_name, client)
   local body = txn.f:req_body() or ""
   local fields, reason = json.check(body, TEXT:lookup(body) ~= nil, core.yield)
@@ -96,9 +97,9 @@ local function read(txn, client_name, client)
   if #pool.servers > 1 then
     txn:set_var("txn.head", txn.c:xxh64(model.adapter .. "\0" .. (fields.prompt_head or "")))
   end
-  local count = limits.rates(txn, client_name, client, limits.size(txn, client, pool, fields))
+  local tokens = limits.size(txn, client, pool, fields)
   limits.at_once(txn, client)
-  return name, pool, count
+  return name, pool, limits.rates(txn, client_name, client, tokens)
 end
 
 local function decide(txn)
@@ -106,28 +107,30 @@ local function decide(txn)
   local client = policy.clients[client_name]
   txn:set_var("txn.data", leave.class(txn))
   if txn.f:method() ~= "POST" then
-    txn:set_var("txn.pool", policy.pools[1].name)
-    local refusal = waits.for_engine(txn, policy.pools[1])
+    local pool = policy.pools[1]
+    txn:set_var("txn.pool", pool.name)
+    limits.at_once(txn, client)
+    local take_back = limits.rates(txn, client_name, client, 0)
+    local refusal = waits.for_engine(txn, pool, client) or waits.queue(txn, pool, client)
     if refusal then
-      return no_place(txn, refusal)
+      return no_place(txn, refusal, take_back)
     end
+    waits.order(txn, pool, client, client.class)
     return txn:set_var("txn.decision", "served")
   end
-  local name, pool, count = read(txn, client_name, client)
+  local name, pool, take_back = read(txn, client_name, client)
   local refusal, wait_s
-  if leave.may(txn, name) and not places.any_takes(txn, pool) then
+  if leave.may(txn, name) and not places.any_takes(txn, pool, name) then
     refusal = waits.no_engine(pool)
   else
-    refusal = waits.for_engine(txn, pool) or waits.queue(txn, pool, client)
+    refusal = waits.for_engine(txn, pool, client, name) or waits.queue(txn, pool, client)
   end
   if not refusal then
-    refusal, wait_s = waits.deadline(txn, pool, txn:get_var("txn.class"))
+    refusal, wait_s = waits.deadline(txn, pool, client, txn:get_var("txn.class"))
   end
   if refusal then
-    no_place(txn, refusal)
-    return count()
+    return no_place(txn, refusal, take_back)
   end
-  count()
   degrade(txn, name, wait_s)
   waits.order(txn, pool, client, txn:get_var("txn.class"))
   txn:set_var("txn.decision", txn:get_var("txn.degraded") and "degraded" or "served") -- last: an error above refuses
@@ -147,7 +150,7 @@ end)
 core.register_fetches("waited", function(txn)
   local pool, since = policy.pools[txn:get_var("txn.pool") or ""], txn:get_var("txn.chosen_at")
   return pool ~= nil and since ~= nil and places.seconds() - since / 1000 >= policy.queue_timeout_s - SOON_S
-    and places.any_takes(txn, pool)
+    and places.any_takes(txn, pool, txn:get_var("txn.model"))
 end)
 
 core.register_action("decide", { "http-req" }, decide)

@@ -60,9 +60,10 @@ local function asked_tokens(txn, fields, names)
   return most
 end
 
--- Refuses a request that asks for more answers than its client's cap. Returns how many it asks for.
+-- Refuses a request that asks for more answers than its client's cap. Returns how many it asks for: a list of prompts gets
+-- `n` for each.
 local function answers_of(txn, client, fields)
-  local many = 1
+  local many, prompts = 1, fields.prompts or 1
   for _, name in ipairs(ANSWERS) do
     local value = number_of(txn, fields, name)
     if value then
@@ -72,7 +73,10 @@ local function answers_of(txn, client, fields)
       end
     end
   end
-  return many
+  if client.n and many * prompts > client.n then
+    return bad(txn, "n_too_large", ("You may ask for at most %d answers at once. Send fewer prompts."):format(client.n))
+  end
+  return many * prompts
 end
 
 -- Refuses a request that is larger than its client's caps. Returns the tokens that it may take at most.
@@ -96,7 +100,7 @@ function M.size(txn, client, pool, fields)
     return bad(txn, "max_tokens_required", ("Write %s, at most %d."):format(names[1], client.max_tokens))
   end
   local answer = math.min(asked or client.max_tokens or pool.context_tokens, pool.context_tokens)
-  return math.min(MOST_TOKENS, tokens + answer * many)
+  return math.min(MOST_TOKENS, tokens + answer * 1.0 * many) // 1 -- a whole number would wrap around
 end
 
 -- Returns the bucket of a limit for each minute, filled up to now: full after a minute without requests.
@@ -116,8 +120,13 @@ local function beyond(txn, code, message, missing, limit)
   return answers.refuse(txn, 429, "rate_limit_error", code, message, math.max(1, math.ceil(missing * MINUTE_S / limit)))
 end
 
--- Refuses a request beyond its client's rates; returns a function that counts it.
+local function nothing() end
+
+-- Counts a request against its client's rates, and refuses one beyond them; returns a function that takes the count back.
 function M.rates(txn, name, client, tokens)
+  if not (client.requests_per_minute or client.tokens_per_minute) then
+    return nothing
+  end
   local taken = {}
   for kind, amount in pairs({ requests = 1, tokens = tokens }) do
     local limit = client[kind .. "_per_minute"]
@@ -132,10 +141,14 @@ function M.rates(txn, name, client, tokens)
       taken[found] = amount
     end
   end
-  return function()
+  local function change(sign)
     for found, amount in pairs(taken) do
-      found.level = found.level - amount
+      found.level = found.level + sign * amount
     end
+  end
+  change(-1) -- before any wait, in which other requests come
+  return function()
+    change(1)
   end
 end
 

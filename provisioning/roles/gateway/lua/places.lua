@@ -11,6 +11,7 @@
 -- A call of `choose` takes far less than the 10,000 instructions after which HAProxy may run another request, and
 -- HAProxy gives the place away in the same pass: no two requests see the same free place.
 
+local answers = require("answers")
 local policy = require("policy")
 
 local M = {}
@@ -63,18 +64,19 @@ local function free_of_share(each)
   return math.ceil(each.server.places * each.share) - each.running - each.behind
 end
 
--- Returns whether a host takes requests: it is up, and nobody drains it.
+-- Returns whether a host takes requests: a provision of it has succeeded, it is up, and nobody drains it.
 local function takes(txn, pool, server)
-  if not is_true(txn.f:srv_is_up(path(pool, server))) then
+  if not (next(server.names) and is_true(txn.f:srv_is_up(path(pool, server)))) then
     return false
   end
   return not is_true(core.backends[pool.name].servers[server.name]:is_draining())
 end
 
--- Returns whether a host of the pool takes requests.
-function M.any_takes(txn, pool)
+-- Returns whether a host of the pool takes requests for the served name `name`; nil: for any.
+function M.any_takes(txn, pool, name)
+  local model = policy.models[name or ""]
   for _, server in ipairs(pool.servers) do
-    if takes(txn, pool, server) then
+    if (not model or server.names[model.name]) and takes(txn, pool, server) then
       return true
     end
   end
@@ -100,7 +102,7 @@ local function unseen(txn, pool, waiting, connected)
 end
 
 -- Sets txn.server if a certain host shall compute the request. Otherwise HAProxy's `balance leastconn` picks a host with a
--- free place, or the request waits in the pool's queue.
+-- free place, or the request waits in the pool's queue. Sets txn.bound if other hosts of the pool lack the model.
 local function choose(txn)
   local model = policy.models[txn:get_var("txn.model") or ""]
   if not model then
@@ -111,17 +113,20 @@ local function choose(txn)
     return
   end
   local head = txn:get_var("txn.head")
-  local able, everyone, connected, queued = {}, true, 0, 0
+  local able, everyone, connected = {}, true, 0
   for _, server in ipairs(pool.servers) do
     local running, behind = txn.f:srv_conn(path(pool, server)), txn.f:srv_queue(path(pool, server))
-    connected, queued = connected + running, queued + behind
-    if takes(txn, pool, server) then
-      if server.names[name] then
-        able[#able + 1] = { server = server, running = running, behind = behind, weight = weight(head, server.seed) }
-      else
-        everyone = false
-      end
+    connected = connected + running
+    if not server.names[name] then
+      everyone = everyone and not next(server.names) -- one that is away now may come back while the request waits
+    elseif takes(txn, pool, server) then
+      able[#able + 1] = { server = server, running = running, behind = behind, weight = weight(head, server.seed) }
     end
+  end
+  if #able == 0 then
+    return answers.refuse(txn, 503, "server_error", "engine_unavailable", "The engine is not ready.", policy.retry_after_s)
+  elseif not everyone then
+    txn:set_var("txn.bound", true)
   end
   local waiting = txn.f:queue(pool.name)
   local hidden = unseen(txn, pool, waiting, connected)

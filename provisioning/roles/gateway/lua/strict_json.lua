@@ -9,6 +9,7 @@
 -- number, boolean, null, array or object; the last three have no value. It also has, if the text has a prompt:
 --   prompt_head   system text and first user message or prompt, decoded; at most HEAD_BYTES bytes, whole characters
 --   prompt_bytes  bytes of the values of PROMPT_KEYS: their JSON text with its escapes decoded
+--   prompts       how many prompts the list `prompt` has, if it is a list
 --
 -- For Lua 5.3 and 5.4.
 
@@ -127,6 +128,17 @@ local function prompt_head(text, record)
   return cut((system or "") .. (text_at(text, record.prompt or record.input) or ""))
 end
 
+-- Returns how many prompts the valid JSON list `text` has. A list of numbers is one prompt: its tokens.
+local function prompts(text)
+  local inside = gsub(gsub(sub(text, 2, -2), "\\.", ""), '"[^"]*"', '"')
+  inside = gsub(gsub(inside, "%b[]", "["), "%b{}", "{")
+  if not find(inside, '["%[{]') then
+    return 1
+  end
+  local _, commas = gsub(inside, ",", "")
+  return commas + 1
+end
+
 -- Returns whether some parser takes a key for one of `known`.
 local function other_spelling(record, known)
   for key in pairs(record) do
@@ -161,6 +173,9 @@ function M.check(body, is_text, pause)
   end
   if fields.prompt_bytes then
     fields.prompt_head = prompt_head(text, record)
+  end
+  if record.prompt and byte(text, record.prompt[1]) == OPEN_LIST then
+    fields.prompts = prompts(sub(text, record.prompt[1], record.prompt[2] - 1))
   end
   return fields
 end

@@ -8,10 +8,12 @@ local M = {}
 local LOOK_MS = 250 -- between two looks at HAProxy's counters
 local MEMORY_S = 30 -- how far back the time for a request looks
 local ROOM_MS = 200 -- between two looks of a request that waits for an engine
+local GONE_S = 2 -- without a look: the client of such a request hung up
 local START_S = 60 -- expected time of a start, until one was seen
+local LEAST_SHARE = 0.001
 local LATEST_TURN_S = 600 -- whoever gives up leaves a turn empty: nobody waits longer for turns that none may take
 
--- Returns a refusal. Its request may still go to a provider.
+-- Returns a refusal. Its request may still go to a provider, unless `stays` is set.
 local function busy(code, message, retry_after_s)
   return { status = 429, kind = "rate_limit_error", code = code, message = message, retry_after_s = retry_after_s }
 end
@@ -81,14 +83,24 @@ local function step_s(pool)
   end
 end
 
--- Returns when a refused client may come again: the refused ones get their turns one after another.
-local function turn_s(pool, beyond_s, step)
+-- Returns when a refused client may come again: its refused requests get their turns one after another. While several
+-- clients have turns, each has as many as its share, so that one that never waits for its turn delays itself alone.
+local function turn_s(pool, client, beyond_s, step)
   if not step then
     return policy.retry_after_s
   end
-  local now = places.seconds()
-  pool.turn = math.min(math.max(pool.turn or 0, now + beyond_s) + step, now + LATEST_TURN_S)
-  return math.max(1, math.ceil(pool.turn - now))
+  local now, own = places.seconds(), math.max(client.share, LEAST_SHARE)
+  local turns, shares = pool.turns or {}, own
+  pool.turns = turns
+  for other, turn in pairs(turns) do
+    if turn <= now then
+      turns[other] = nil
+    elseif other ~= client then
+      shares = shares + other.share
+    end
+  end
+  turns[client] = math.min(math.max(turns[client] or 0, now + beyond_s) + step * shares / own, now + LATEST_TURN_S)
+  return math.max(1, math.ceil(turns[client] - now))
 end
 
 -- Returns the seconds that a request of `class` would wait. Interactive requests wait behind each other, batch behind all.
@@ -114,27 +126,70 @@ function M.no_engine(pool)
   return refusal
 end
 
--- Waits until a host takes requests. Returns a refusal if that takes too long, or if too many wait for it already.
-local room = {} -- time of the last look of each request that waits
-function M.for_engine(txn, pool)
-  local began = places.seconds()
-  while not places.any_takes(txn, pool) do
-    local now, waiting = places.seconds(), 0
-    for other, seen in pairs(room) do
-      if now - seen > 2 then
-        room[other] = nil -- its client hung up
-      else
-        waiting = waiting + 1
+-- The requests of a pool that wait for an engine: how many, how many of each client, and when each looked last.
+local function room_of(pool)
+  pool.room = pool.room or { count = 0, of = {}, waiters = {} }
+  return pool.room
+end
+
+local function enter(room, waiter)
+  room.waiters[waiter] = true
+  room.count, room.of[waiter.client] = room.count + 1, (room.of[waiter.client] or 0) + 1
+end
+
+local function leave(room, waiter)
+  if room.waiters[waiter] then
+    room.waiters[waiter] = nil
+    room.count, room.of[waiter.client] = room.count - 1, room.of[waiter.client] - 1
+  end
+end
+
+-- Forgets the requests whose clients hung up: HAProxy ends their Lua without a word.
+core.register_task(function()
+  while true do
+    core.msleep(1000 * GONE_S)
+    local now = places.seconds()
+    for _, pool in ipairs(policy.pools) do
+      local room = room_of(pool)
+      for waiter in pairs(room.waiters) do
+        if now - waiter.seen > GONE_S then
+          leave(room, waiter)
+        end
       end
     end
-    if now - began >= policy.no_engine_wait_s or (not room[txn] and waiting >= policy.max_queue) then
-      room[txn] = nil
-      return M.no_engine(pool)
-    end
-    room[txn] = now
-    core.msleep(ROOM_MS)
   end
-  room[txn] = nil
+end)
+
+-- Returns whether one more request of the client may wait for an engine: by the rules of the queue.
+local function has_room(room, client)
+  local mine = room.of[client] or 0
+  local above = policy.several and mine + 1 > math.max(1, client.share * policy.max_queue)
+  if above and mine < room.count then
+    return false
+  end
+  return room.count < (above and policy.max_queue or policy.longest_queue)
+end
+
+-- Waits until a host takes requests for the model `name`. Returns a refusal if that takes too long, or if too many wait.
+function M.for_engine(txn, pool, client, name)
+  if places.any_takes(txn, pool, name) then
+    return
+  end
+  local room, began = room_of(pool), places.seconds()
+  local waiter = { client = client, seen = began }
+  if policy.no_engine_wait_s == 0 or not has_room(room, client) then
+    return M.no_engine(pool)
+  end
+  repeat
+    waiter.seen = places.seconds()
+    if not room.waiters[waiter] then
+      enter(room, waiter) -- again, if HAProxy was so busy that it was taken for gone
+    end
+    core.msleep(ROOM_MS)
+    local may_go = places.any_takes(txn, pool, name)
+  until may_go or places.seconds() - began >= policy.no_engine_wait_s
+  leave(room, waiter)
+  return not places.any_takes(txn, pool, name) and M.no_engine(pool) or nil
 end
 
 -- Returns a refusal if the queue has no place, or if the client has more than its share while others wait.
@@ -143,22 +198,25 @@ function M.queue(txn, pool, client)
   local most, others = pool.places + policy.max_queue, system - (mine - 1)
   local above = policy.several and mine > math.max(1, client.share * most)
   if above and others > 0 and txn.f:queue(pool.name) > 0 then
-    return busy("share_exceeded", "You have more than your share of the requests while others wait.", turn_s(pool, 0, step_s(pool)))
+    local message = "You have more than your share of the requests while others wait."
+    local refusal = busy("share_exceeded", message, turn_s(pool, client, 0, step_s(pool)))
+    refusal.stays = true
+    return refusal
   end
   if system >= (above and most or pool.places + policy.longest_queue) then
-    return busy("queue_full", "Too many requests are waiting.", turn_s(pool, 0, step_s(pool)))
+    return busy("queue_full", "Too many requests are waiting.", turn_s(pool, client, 0, step_s(pool)))
   end
 end
 
 -- Returns a refusal if a request would wait longer than its class lets it, and the estimated wait. A request that finds a
 -- free place ends all turns: those who have them may come at once as well.
-function M.deadline(txn, pool, class)
+function M.deadline(txn, pool, client, class)
   local wait, deadline = M.estimate_s(txn, pool, class), policy.deadlines_s[class]
   if wait == 0 then
-    pool.turn = nil
+    pool.turns = nil
   end
   if wait > deadline then
-    local retry = turn_s(pool, wait - deadline, step_s(pool))
+    local retry = turn_s(pool, client, wait - deadline, step_s(pool))
     return busy("would_wait_too_long", ("The request would wait about %d s."):format(math.ceil(wait)), retry)
   end
   return nil, wait

@@ -1,5 +1,6 @@
 """What a client may send, who waits, and who is refused at once."""
 
+import itertools
 import json
 import math
 import threading
@@ -80,6 +81,8 @@ TOO_LARGE: dict[str, tuple[dict[str, Any], str]] = {
     "an empty answer": ({"max_tokens": 0}, "max_tokens_too_large"),
     "n": ({"n": 3}, "n_too_large"),
     "best_of": ({"best_of": 3}, "n_too_large"),
+    "prompts": ({"prompt": ["a", "b", "c"]}, "n_too_large"),
+    "two answers to each of two prompts": ({"prompt": [[1], [2, 3]], "n": 2}, "n_too_large"),
     "a prompt": ({"prompt": "x" * 1025}, "prompt_too_large"),
     "messages": ({"messages": [{"role": "user", "content": "x" * 1025}]}, "prompt_too_large"),
     "text for a number": ({"max_tokens": "9"}, "invalid_number"),
@@ -254,6 +257,27 @@ def test_tokens_a_minute(new_gateway: NewGateway) -> None:
     assert 1 <= int(reply.headers["retry-after"]) <= math.ceil(60 * 62 / 100)
     assert ask(gateway, max_tokens=20).status == 200
     assert ask(gateway, max_tokens=101).code == "request_above_rate"
+
+
+def test_each_prompt_of_a_list_counts(new_gateway: NewGateway) -> None:
+    gateway = new_gateway(clients=clients(tokens_per_minute=100, caps={"n": 4}))
+    assert ask(gateway, max_tokens=60, prompt=["a", "b"]).code == "request_above_rate"
+    assert ask(gateway, max_tokens=20, prompt=["a", "b", "c", "d"]).status == 200
+    assert ask(gateway, max_tokens=60).code == "tokens_per_minute"
+    assert ask(gateway, key=SECOND_KEY, prompt=["a"] * 100, n=2**31 - 1, max_tokens=2**31 - 1).status == 200
+
+
+def test_lists_of_models_count_as_requests_and_wait_in_the_queue(
+    people: ThreadPoolExecutor, new_gateway: NewGateway, engine: EngineDouble
+) -> None:
+    gateway = new_gateway(clients=clients(requests_per_minute=2), max_concurrency=1, max_queue=0)
+    wait_for(lambda: gateway.engine_is("UP"), "the engine")
+    assert [gateway.ask("GET", "/v1/models").status for _ in range(3)] == [200, 200, 429]
+    assert ask(gateway).code == "requests_per_minute"
+    held = hold(people, gateway, engine, 1, key=SECOND_KEY)
+    assert gateway.ask("GET", "/v1/models", key=SECOND_KEY).code == "queue_full"
+    engine.hold.set()
+    assert held[0].result().status == 200
 
 
 def test_refused_request_costs_no_tokens(new_gateway: NewGateway) -> None:
@@ -432,6 +456,22 @@ def test_clients_that_never_come_back_leave_no_long_turns_behind(
     assert int(ask(gateway).headers["retry-after"]) < 60
 
 
+def test_a_client_that_never_waits_for_its_turn_delays_itself_alone(
+    people: ThreadPoolExecutor, new_gateway: NewGateway, engine: EngineDouble
+) -> None:
+    gateway = new_gateway(max_concurrency=1, max_queue=0)
+    learn(gateway, engine)
+    engine.token_s = 0
+    held = hold(people, gateway, engine, 1)
+    wait_for(lambda: ask(gateway).headers["retry-after"] != "10", "the gateway knows what a request takes")
+    assert refusals(gateway, 200)[-1] > 60
+    others = [int(ask(gateway, key=SECOND_KEY).headers["retry-after"]) for _ in range(5)]
+    assert others == sorted(others)
+    assert others[-1] < 30
+    engine.hold.set()
+    assert held[0].result().status == 200
+
+
 def test_answers_are_shorter_above_a_wait(
     people: ThreadPoolExecutor, new_gateway: NewGateway, engine: EngineDouble
 ) -> None:
@@ -466,6 +506,60 @@ def test_wait_for_an_engine_ends(tmp_path: Path) -> None:
         reply = ask(gateway)
         assert (reply.status, reply.code) == (503, "engine_unavailable")
         assert 30 < int(reply.headers["retry-after"]) <= 60
+
+
+def test_requests_that_wait_for_an_engine_are_counted_before(people: ThreadPoolExecutor, tmp_path: Path) -> None:
+    """All of them passed when the engine came: the rate was looked at before the wait, and counted after it."""
+    port = free_port()
+    with running_gateway(tmp_path, port, no_engine_wait_s=60, clients=clients(requests_per_minute=2)) as gateway:
+        wait_for(lambda: gateway.engine_is("DOWN"), "HAProxy notices that it is down")
+        sent = [people.submit(ask, gateway) for _ in range(6)]
+        wait_for(lambda: sum(future.done() for future in sent) == 4, "four are refused")
+        with running_engine(port=port):
+            assert sorted(future.result().status for future in sent) == [200, 200, 429, 429, 429, 429]
+
+
+def test_request_that_waited_in_vain_costs_nothing(tmp_path: Path) -> None:
+    with running_gateway(tmp_path, free_port(), no_engine_wait_s=0, clients=clients(requests_per_minute=2)) as gateway:
+        wait_for(lambda: gateway.engine_is("DOWN"), "HAProxy notices that it is down")
+        assert [ask(gateway).status for _ in range(4)] == [503] * 4
+
+
+def test_no_client_takes_the_whole_wait_for_an_engine(people: ThreadPoolExecutor, tmp_path: Path) -> None:
+    port = free_port()
+    with running_gateway(tmp_path, port, no_engine_wait_s=60, max_queue=4) as gateway:
+        wait_for(lambda: gateway.engine_is("DOWN"), "HAProxy notices that it is down")
+        first = [people.submit(ask, gateway) for _ in range(6)]
+        wait_for(lambda: sum(future.done() for future in first) == 2, "alone it may have all")
+        second = [people.submit(ask, gateway, key=SECOND_KEY)]
+        wait_for(lambda: gateway_holds(gateway, 5), "the second one waits too")
+        assert ask(gateway).code == "engine_unavailable"  # above its share, while another waits
+        with running_engine(port=port):
+            assert [future.result().status for future in second] == [200]
+            assert sorted(future.result().status for future in first) == [200] * 4 + [503] * 2
+
+
+def gateway_holds(gateway: RunningGateway, requests: int) -> bool:
+    """Return whether the clients have so many requests here."""
+    rows = gateway.admin("show table clients").splitlines()
+    return sum(int(row.partition("conn_cur=")[2]) for row in rows if "conn_cur=" in row) == requests
+
+
+def test_who_hangs_up_leaves_the_wait_for_an_engine(tmp_path: Path) -> None:
+    with running_gateway(tmp_path, free_port(), no_engine_wait_s=1, max_queue=1) as gateway:
+        wait_for(lambda: gateway.engine_is("DOWN"), "HAProxy notices that it is down")
+        with gateway.connect() as impatient:
+            head = f"POST /v1/completions HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer {CLIENT_KEY}\r\n"
+            impatient.sendall(f"{head}Content-Length: 64\r\n\r\n".encode() + body_of(64))
+            wait_for(lambda: gateway_holds(gateway, 1), "it waits")
+        names = map("late-{}".format, itertools.count())
+
+        def waits() -> bool:
+            name = next(names)
+            assert ask(gateway, name=name).code == "engine_unavailable"
+            return bool(gateway.logged(name)["total_ms"] >= 1000)  # else it was refused at once
+
+        wait_for(waits, "its place is free")
 
 
 def test_no_more_wait_for_an_engine_than_the_queue_holds(people: ThreadPoolExecutor, tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
 """Which host computes a request: its home if a place is free there, else the least loaded host with one."""
 
 import json
+import socketserver
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +164,103 @@ def test_host_without_an_adapter_is_not_asked_for_it(
         assert [reply.result().status for reply in replies] == [200] * 4
     assert computed(engines["gpu-3"]) == 4
     assert computed(engines["gpu-1"]) + computed(engines["gpu-2"]) == 1
+
+
+@pytest.fixture
+def one_contract(engines: dict[str, EngineDouble]) -> EngineDouble:
+    """The engine of gpu-3, the only one with the adapter `contract`."""
+    engines["gpu-1"].models = engines["gpu-2"].models = ("tiny",)
+    engines["gpu-3"].models = ("tiny", "contract")
+    return engines["gpu-3"]
+
+
+def test_an_adapter_whose_only_host_is_away_is_not_asked_for_elsewhere(
+    tmp_path: Path, engines: dict[str, EngineDouble], one_contract: EngineDouble, people: ThreadPoolExecutor
+) -> None:
+    with before(tmp_path, engines, names=("tiny", "contract"), no_engine_wait_s=1) as gateway:
+        gateway.admin("set server main/gpu-3 state drain")
+        assert ask(gateway, "one", model="contract").code == "engine_unavailable"
+        assert ask(gateway, "one").status == 200
+        waiting = people.submit(ask, gateway, "one", model="contract")
+        gateway.admin("set server main/gpu-3 state ready")
+        assert waiting.result().status == 200
+    assert computed(one_contract) == 1
+
+
+@pytest.mark.parametrize("fault", ["hang_up", "refuse", "down"])
+def test_an_adapter_is_asked_for_no_second_time_at_a_host_without_it(
+    tmp_path: Path, engines: dict[str, EngineDouble], one_contract: EngineDouble, people: ThreadPoolExecutor, fault: str
+) -> None:
+    names = ("tiny", "contract")
+    with before(tmp_path, engines, names=names, queue_timeout_s=2) as gateway:
+        if fault == "hang_up":
+            one_contract.faults.add("hang_up")
+            reply = ask(gateway, "one", model="contract")
+            assert (reply.status, reply.code) == (502, "engine_failed")
+        elif fault == "refuse":
+            one_contract.stop_listening()
+            reply = ask(gateway, "one", model="contract")
+            assert (reply.status, reply.code) == (503, "engine_unavailable")
+        else:
+            one_contract.hold.clear()
+            running = people.submit(ask, gateway, "one", model="contract")
+            wait_for(lambda: computed(one_contract) == 1, "it runs")
+            waiting = people.submit(ask, gateway, "two", model="contract")
+            wait_for(lambda: "gpu-3" in queued(gateway), "it waits for the host")
+            gateway.admin("set server main/gpu-3 state maint")
+            reply = waiting.result()
+            assert (reply.status, reply.code) == (503, "engine_unavailable")
+            one_contract.hold.set()
+            running.result()
+    assert computed(engines["gpu-1"]) + computed(engines["gpu-2"]) == 0
+
+
+def queued(gateway: RunningGateway) -> list[str]:
+    """Return the hosts for which a request waits."""
+    lines = gateway.admin("show stat").removeprefix("# ").strip().splitlines()
+    names = lines[0].split(",")
+    rows = [dict(zip(names, line.split(","), strict=False)) for line in lines[1:]]
+    return [row["svname"] for row in rows if row["pxname"] == "main" and row["qcur"] not in ("", "0")]
+
+
+def test_host_without_a_provision_gets_no_request_though_its_watcher_says_ready(
+    tmp_path: Path, engines: dict[str, EngineDouble]
+) -> None:
+    """The agent's `ready` undoes `disabled`. The host then got every second GET, and all when the other went."""
+    engines["gpu-1"].models = ()
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Watcher) as watcher:
+        threading.Thread(target=watcher.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        pool = engine_pool(engines)
+        servers = tuple(replace(each, agent_port=watcher.server_address[1]) for each in pool.servers)
+        with gateway_before(tmp_path, [replace(pool, servers=servers)], gateway_spec()) as gateway:
+            wait_for(lambda: watched(gateway) == {"gpu-2", "gpu-3"}, "the watchers' answers")
+            assert gateway.engine_is("MAINT", "gpu-1")
+            gateway.admin("set server main/gpu-1 state ready")  # by hand: even then
+            wait_for(lambda: gateway.engine_is("UP", "gpu-1"), "gpu-1")
+            assert {home(gateway, f"contract {number}") for number in range(12)} == {"gpu-2", "gpu-3"}
+            for host in ("gpu-2", "gpu-3"):
+                gateway.admin(f"disable agent main/{host}")
+                gateway.admin(f"set server main/{host} state maint")
+            assert ask(gateway, "one").code == "engine_unavailable"
+            assert gateway.ask("GET", "/v1/models").code == "engine_unavailable"
+            assert gateway.ask("GET", "/health", key=None).status == 503
+        watcher.shutdown()
+    assert computed(engines["gpu-1"]) == 0
+
+
+class Watcher(socketserver.StreamRequestHandler):
+    """Answers like the watcher beside an engine that may have requests."""
+
+    def handle(self) -> None:
+        self.wfile.write(b"up ready 100%\n")
+
+
+def watched(gateway: RunningGateway) -> set[str]:
+    """Return the hosts whose watcher has answered."""
+    lines = gateway.admin("show stat").removeprefix("# ").strip().splitlines()
+    names = lines[0].split(",")
+    rows = [dict(zip(names, line.split(","), strict=False)) for line in lines[1:]]
+    return {row["svname"] for row in rows if row["pxname"] == "main" and row["agent_status"] == "L7OK"}
 
 
 def test_empty_answer_is_asked_for_once_more_elsewhere_and_logged(

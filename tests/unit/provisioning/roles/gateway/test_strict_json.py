@@ -267,6 +267,24 @@ def test_the_size_of_a_prompt_does_not_depend_on_its_escapes(version: str) -> No
     assert sizes[True] == sizes[False] == sum(len(text.encode()) for text in plain) - 500 - 1
 
 
+PROMPTS = [
+    (b'"a, b"', None),
+    (b"[]", 1),
+    (b'["a"]', 1),
+    (b"[1, 2, 3]", 1),
+    (b'["a, [b", "c\\"", "\\\\", "d"]', 4),
+    (b"[[1, 2], [3], []]", 3),
+    (b'[{"prompt_token_ids": [1, 2]}, {"a": "b"}]', 2),
+]
+
+
+@pytest.mark.parametrize(("prompt", "count"), PROMPTS)
+def test_prompts_of_a_list_are_counted(version: str, prompt: bytes, count: int | None) -> None:
+    fields, _ = check(version, b'{"n":1,"prompt": %b ,"user":"x"}' % prompt)
+    assert fields is not None
+    assert fields.get("prompts") == count
+
+
 def test_no_prompt_has_no_size(version: str) -> None:
     assert check(version, b'{"model":"a"}')[0] == {"model": {"type": "string", "value": "a"}}
 

@@ -1,5 +1,6 @@
 """The overflow service on a real machine with systemd: its environment, keys, names, way out, restart and removal."""
 
+import json
 import ssl
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,8 +18,10 @@ from provisioning.operate.spend import look
 from provisioning.roles.host.layout import OVERFLOW_LEDGER, OVERFLOW_UNIT
 from provisioning.roles.inputs import RoleInputs
 from provisioning.roles.registry import REGISTRY
+from services.overflow.money import NANO
 from tests.doubles.llm_provider import PROVIDER_KEY, ProviderDouble, running_provider
 from tests.machine.converge_host import bring, poll, reached, remote
+from tests.machine.fab import Fab
 from tests.machine.machines import making_machines
 from tests.unit.provisioning.records import SERVING, stack_values
 
@@ -38,6 +41,7 @@ class Overflow:
     outputs: StackOutputs
     provider: ProviderDouble
     provider_address: str
+    fab: Fab
 
     def desired(self, **gateway: Any) -> Sequence[Resource]:
         """Return the role's resources."""
@@ -75,20 +79,63 @@ def overflow(machine_state: Path, tmp_path_factory: pytest.TempPathFactory) -> I
         remote(host, f"echo '{address} {NAME}' >> /etc/hosts")
         values = stack_values(host.model_dump(mode="json"), serving=SERVING, gateway=gateway)
         with running_provider(tls, address, 443) as double:
-            made = Overflow(host, StackOutputs.model_validate(values), double, address)
+            fab = Fab(folder, host, serving=SERVING, gateway=gateway)
+            made = Overflow(host, StackOutputs.model_validate(values), double, address, fab)
             first = bring(host, made.desired())
             assert first.result.ok, [(failed.id, failed.error, failed.detail) for failed in first.result.failed]
             yield made
 
 
 def test_sends_requests_and_writes_what_they_cost(overflow: Overflow) -> None:
+    before = sums(overflow)
     assert remote(overflow.host, ASK) == "200"
-    (row,) = look(overflow.host)
-    ((tokens_in, tokens_out),) = overflow.provider.used
-    assert (row["provider"], row["client"], row["requests"], row["unsettled"]) == ("far", "site", 1, 0)
-    assert row["spent"] == tokens_in * 1000 + tokens_out * 2000
+    tokens_in, tokens_out = overflow.provider.used[-1]
+    now = {"requests": 1, "spent": tokens_in * 1000 + tokens_out * 2000, "unsettled": 0}
+    assert sums(overflow) == {key: before[key] + value for key, value in now.items()}
     metrics = remote(overflow.host, f"curl -s http://127.0.0.1:{OVERFLOW_METRICS_PORT}/metrics")
-    assert 'llm_overflow_requests_total{outcome="served",provider="far"} 1' in metrics
+    assert 'llm_overflow_requests_total{outcome="served",provider="far"} ' in metrics
+
+
+def sums(overflow: Overflow) -> dict[str, int]:
+    """Return the sums of the ledger, amounts in nano-USD."""
+    rows = look(overflow.host)
+    return {key: sum(row[key] for row in rows) for key in ("requests", "spent", "unsettled")}
+
+
+def test_make_spend_shows_it_by_day_provider_and_client(overflow: Overflow) -> None:
+    assert remote(overflow.host, ASK) == "200"
+    rows = look(overflow.host)
+    (entry,) = json.loads(overflow.fab.run("spend", "--json").out)
+    counts = {key: sum(row[key] for row in rows) for key in ("requests", "input_tokens", "output_tokens")}
+    assert entry | counts == entry
+    assert (entry["provider"], entry["client"]) == ("far", "site")
+    assert entry["day"] == datetime.now(UTC).strftime("%Y-%m-%d")
+    assert float(entry["usd"]) == sum(row["spent"] for row in rows) / NANO
+    shown = overflow.fab.run("spend")
+    assert shown.status == 0
+    head, line, _, *caps = shown.out.splitlines()
+    assert head.split()[:3] == ["day", "provider", "client"]
+    assert line.split()[:4] == [entry["day"], "far", "site", str(counts["requests"])]
+    assert [cap.split(":")[0] for cap in caps[:2]] == ["all", "far"]
+
+
+def test_at_the_cap_nothing_is_sent_and_the_alert_fires(overflow: Overflow) -> None:
+    """The alert's rule is compared with these metrics in tests/unit/provisioning/roles/monitoring/cases/alerts.yaml."""
+    assert remote(overflow.host, ASK) == "200"
+    spent = sums(overflow)["spent"]
+    spec = overflow.outputs.gateway.overflow
+    assert spec is not None
+    cap = spec.model_copy(update={"day_usd": round(spent / NANO * 1.1, 6)})
+    assert bring(overflow.host, overflow.desired(overflow=cap)).result.ok
+    asked = len(overflow.provider.received)
+    assert remote(overflow.host, ASK) == "429"
+    assert len(overflow.provider.received) == asked
+    text = remote(overflow.host, f"curl -s http://127.0.0.1:{OVERFLOW_METRICS_PORT}/metrics")
+    metrics = dict(line.rsplit(" ", 1) for line in text.splitlines() if line[0] != "#")
+    ratio = float(metrics['llm_overflow_spent_ratio{provider="all",period="day"}'])
+    assert float(metrics["llm_overflow_alert_ratio"]) <= ratio <= 1
+    assert bring(overflow.host, overflow.desired()).result.ok
+    assert remote(overflow.host, ASK) == "200"
 
 
 def test_a_second_run_changes_nothing(overflow: Overflow) -> None:
@@ -133,12 +180,12 @@ def test_a_flushed_ruleset_comes_back(overflow: Overflow) -> None:
 
 
 def test_a_kill_loses_nothing(overflow: Overflow) -> None:
-    before = sum(row["spent"] for row in look(overflow.host))
+    before = sums(overflow)["spent"]
     overflow.provider.at = lambda moment: _kill(overflow) if moment == "computed" else None
     assert remote(overflow.host, f"{ASK} || true") != "200"
     overflow.provider.at = lambda moment: None  # noqa: ARG005
     poll(lambda: remote(overflow.host, f"systemctl is-active {OVERFLOW_UNIT} || true").strip() == "active")
-    assert sum(row["spent"] for row in look(overflow.host)) > before
+    assert sums(overflow)["spent"] > before
     assert remote(overflow.host, ASK) == "200"
 
 

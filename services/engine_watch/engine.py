@@ -67,6 +67,14 @@ class Engine:
             return str(error) or type(error).__name__
         return "" if isinstance(said, dict) and said.get("choices") else "an answer without choices"
 
+    def in_memory(self) -> str:
+        """Return the model that Ollama computes with now. A question to another one would load that in its place."""
+        try:
+            models = json.loads(self._get("/api/ps", ANSWER_S))["models"]
+            return str(models[0]["name"]) if models else ""
+        except (OSError, HTTPException, ValueError, KeyError, TypeError):
+            return ""
+
     def asked_by_others(self, proc: str = "/proc") -> bool:
         """Return whether somebody holds a connection to the engine: there may be a request that no counter shows."""
         tables = (Path(proc) / "net" / name for name in ("tcp", "tcp6"))

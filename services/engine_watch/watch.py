@@ -9,7 +9,7 @@ from pathlib import Path
 
 from services.engine_watch import notices
 from services.engine_watch.admission import Admission
-from services.engine_watch.engine import Answer, Engine
+from services.engine_watch.engine import TOKEN_S, Answer, Engine
 from services.engine_watch.gpu import Gpus
 from services.engine_watch.judge import Look, Memory, Verdict, judge
 from services.engine_watch.processes import Process, UnitProcesses
@@ -142,7 +142,8 @@ class Watch:
         if not self._admitted:
             self._in_background(self._admit)
         elif self._probe_is_due(look):
-            self._in_background(self._probe)
+            run = self._run
+            self._in_background(lambda: self._probe(run))
         elif self._admission.failed:
             self._in_background(self._admission.repeat)
 
@@ -175,11 +176,20 @@ class Watch:
             say(f"no token from {name}: {why}; the engine is admitted without it")
         (self._runtime / ADMITTED).write_text(f"{self._run}\n", encoding="utf-8")
 
-    def _probe(self) -> None:
-        problem = self._engine.token(self._settings.base)
+    def _probe(self, run: Run | None) -> None:
+        """Ask the start `run` of the engine for a token."""
+        if self._settings.engine == "vllm":
+            model, problem = self._settings.base, self._engine.token(self._settings.base)
+        else:
+            model = self._engine.in_memory()
+            # Behind requests that fill all its places, ours waits as long as the gateway lets them take. Meanwhile the
+            # judge looks whether the engine computes.
+            problem = self._engine.token(model, self._settings.burning_s + TOKEN_S) if model else ""
+        if run != self._run:
+            return
         self._misses = self._misses + 1 if problem else 0
         if self._misses >= MISSES:
-            say(f"no token from {self._settings.base} twice: {problem}")
+            say(f"no token from {model} twice: {problem}")
             self._admitted, self._admission = False, self._new_admission()
 
     def _new_admission(self) -> Admission:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from provisioning.roles.host.layout import WATCH_UNIT
 from serving.smoke.run import smoke
 from serving.timed_client import Client
 from tests.doubles.ollama_registry import running_registry
@@ -29,6 +30,8 @@ from tests.machine.ollama_host import (
     publish_script,
     weights_of,
 )
+from tests.machine.served import GATEWAY_STATE
+from tests.slowness import patient
 from tools.tiny_model import make_tiny_model
 from tools.tiny_model.architectures import ARCHITECTURES
 
@@ -233,6 +236,64 @@ END
     assert said.startswith("running: yes")
     assert said.endswith("data: [DONE]")
     poll(lambda: served.run("systemctl is-active ollama || true") == "active", deadline_s=60)
+
+
+WATCHER = f"""
+    asks() {{ python3 -c 'import socket; print(*socket.create_connection(("127.0.0.1", 8406)).makefile(), end="")'; }}
+    gateway() {{ python3 - <<'END'{GATEWAY_STATE}END
+    }}
+    wait_until() {{ for _ in $(seq 600); do eval "$1" && return; sleep 0.1; done; echo "never: $1"; exit 1; }}
+    up() {{ wait_until 'case "$(asks)" in "up ready 100%") ;; *) false ;; esac'; wait_until '[ "$(gateway)" = UP ]'; }}
+    runner() {{ pgrep -f '[o]llama runner'; }}
+"""
+"""What the watcher says, and what the gateway makes of it."""
+
+
+@pytest.mark.parametrize("part", ["runner", "systemctl show --value -p MainPID ollama"])
+def test_a_stopped_engine_is_out_of_rotation_and_back(served: OllamaHost, part: str) -> None:
+    assert served.ask("/api/generate", QUESTION.replace("MODEL", "tiny")).startswith("200"), "its runner was not loaded"
+    said = served.run(f"""{WATCHER}
+        up
+        process=$({part}); began=$(date +%s%N)
+        trap 'kill -CONT $process' EXIT
+        kill -STOP $process
+        wait_until 'case "$(gateway)" in DOWN*) ;; *) false ;; esac'
+        echo $((($(date +%s%N) - began) / 1000000)); asks
+        kill -CONT $process
+        up
+    """)
+    milliseconds, reason = said.splitlines()
+    assert int(milliseconds) < patient(5000)
+    assert reason == "down # ollama is stopped by a signal or a debugger"
+
+
+def test_a_slow_engine_stays_and_keeps_its_model(served: OllamaHost) -> None:
+    """The watcher's own question during a long answer of an adapter loaded the base model in its place."""
+    assert served.ask("/api/generate", QUESTION.replace("MODEL", "contract:3")).startswith("200")
+    body = json.dumps({"model": "contract:3", "prompt": "x", "raw": True, "options": {"num_predict": 200}})
+    said = served.run(f"""{WATCHER}
+        up
+        runner=$(runner)
+        systemctl set-property --runtime ollama CPUQuota=1%
+        (while :; do curl -sN -m 120 http://127.0.0.1:11434/api/generate -d '{body}'; done > /tmp/slow) & clients=$!
+        trap 'kill $clients; systemctl set-property --runtime ollama CPUQuota=' EXIT
+        wait_until '[ -s /tmp/slow ]'
+        for _ in $(seq 40); do asks; sleep 0.25; done | sort -u
+        [ "$(runner)" = "$runner" ] && echo "same runner" || runner
+    """)
+    assert said.splitlines() == ["up ready 100%", "same runner"]
+
+
+def test_the_watchers_death_is_seen_and_changes_nothing(served: OllamaHost) -> None:
+    said = served.run(f"""{WATCHER}
+        up
+        systemctl stop {WATCH_UNIT}
+        trap 'systemctl start {WATCH_UNIT}' EXIT
+        for _ in $(seq 15); do gateway; sleep 0.1; done | sort -u
+        systemctl is-active {WATCH_UNIT} || true
+        curl -s -m 2 -o /dev/null http://127.0.0.1:8410/metrics || echo "no metrics"
+    """)
+    assert said.split("\n") == ["UP", "inactive", "no metrics"]
 
 
 def failing(served: OllamaHost, release: Release, resource: str) -> str:

@@ -169,7 +169,7 @@ def main() -> int:
 
 
 def report(stack: str, outputs: StackOutputs, seen: list[Sampled], results: list[Result], clients: int) -> int:
-    """Show and write what was seen; return 0 if every host stayed in rotation."""
+    """Show and write the result; return 0 if every host stayed in rotation."""
     statuses = Counter(str(each.status) if each.is_whole else "cut" for each in results)
     show(f"requests by status: {', '.join(f'{status}: {number}' for status, number in sorted(statuses.items()))}")
     for each in seen:

@@ -62,7 +62,7 @@ def numbers(url: str) -> dict[str, float]:
 
 
 class Sampler:
-    """What was seen so far."""
+    """The sums so far."""
 
     def __init__(self, ports: tuple[int, int, int], admin_socket: str) -> None:
         self.agent_port, self.metrics_port, self.engine_port = ports

@@ -77,8 +77,9 @@ def engine_watch(host: HostRecord, outputs: StackOutputs) -> list[Resource]:
 
 def _settings(host: HostRecord, outputs: StackOutputs) -> str:
     serving = outputs.serving
-    # On a CPU one part of a prompt may take minutes. Nobody waits longer than the gateway does.
-    burning_s = GPU_STEP_S if host.gpu else outputs.gateway.request_timeout_s
+    # On a CPU one part of a prompt may take minutes, and Ollama has no counter of its steps. Nobody waits longer than
+    # the gateway does.
+    burning_s = GPU_STEP_S if host.gpu and serving.engine == "vllm" else outputs.gateway.request_timeout_s
     values = {
         "engine": serving.engine,
         "unit": ENGINE_UNIT[serving.engine],

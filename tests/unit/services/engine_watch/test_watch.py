@@ -25,6 +25,9 @@ class Scene:
     problems: dict[str, str] = field(default_factory=dict)
     """Why a model gives no token."""
     asked: list[str] = field(default_factory=list)
+    loaded: str = ""
+    """The model that Ollama holds in memory."""
+    waited_s: float = 0
     connected: bool = False
     held: bool = False
     """Our own requests get no answer."""
@@ -50,7 +53,11 @@ class Scene:
     def counters(self) -> Answer:
         return self.answer
 
-    def token(self, model: str) -> str:
+    def in_memory(self) -> str:
+        return self.loaded
+
+    def token(self, model: str, timeout_s: float = 120) -> str:
+        self.waited_s = timeout_s
         self.asked.append(model)
         return self.problems.get(model, "")
 
@@ -165,6 +172,32 @@ def test_ollama_is_not_asked_without_need(scene: Scene) -> None:
     watch = scene.watch("ollama")
     scene.pass_by(watch, 100)
     assert scene.asked == ["tiny"]
+
+
+def test_ollama_is_asked_for_the_model_that_it_computes_with(scene: Scene) -> None:
+    """A question to the base model had Ollama throw an adapter out of memory in the middle of its work."""
+    watch = scene.watch("ollama")
+    scene.pass_by(watch, 10)
+    scene.connected, scene.loaded = True, "contract:3"
+    scene.pass_by(watch, 4)
+    assert scene.asked == ["tiny", "contract:3"]
+    assert scene.waited_s > 60
+    scene.loaded = ""
+    assert scene.pass_by(watch, 20)[-1] == "up ready 100%"
+    assert scene.asked == ["tiny", "contract:3"]
+
+
+def test_a_question_to_an_earlier_start_of_the_engine_does_not_count(scene: Scene) -> None:
+    watch = scene.watch()
+    scene.pass_by(watch, 10)
+    scene.problems["tiny"] = "HTTP 500"
+    scene.held = True
+    scene.pass_by(watch, 30)
+    scene.processes = (process(11), process(12))
+    scene.pass_by(watch, 1)
+    for work in scene.pending:
+        work()
+    assert watch._misses == 0
 
 
 def test_no_restart_while_the_host_drains(scene: Scene) -> None:

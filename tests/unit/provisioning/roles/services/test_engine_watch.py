@@ -30,6 +30,7 @@ GATEWAY_MACHINE = {"gateway_host": "front"}
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
     "CPU": ({}, {}, {"gpu": False, "burning_s": 600, "agent_address": "127.0.0.1", "port": 8000}),
     "GPU": ({"gpu": L4}, {}, {"gpu": True, "burning_s": 60}),
+    "Ollama on a GPU": ({"gpu": L4}, {"serving": {**SERVING, "engine": "ollama"}}, {"gpu": True, "burning_s": 600}),
     "Ollama": (
         {},
         {"serving": {**SERVING, "engine": "ollama"}},

@@ -256,6 +256,8 @@ def read_releases(path: Path) -> Releases | None:
         what = f"is missing, and {path.stem}.lock says that {', '.join(recorded)} is served"
         hint = f"restore it from version control; to serve no adapters, remove {path.stem}.lock too"
         raise ConfigError(what, where=shown(path), hint=hint) from None
+    if content is None:
+        raise ConfigError("is empty", where=shown(path), hint="list adapters in it, or remove it")
     manifest: AdapterManifest = _checked(AdapterManifest, content, shown(path))
     return Releases(path, manifest, moves)
 

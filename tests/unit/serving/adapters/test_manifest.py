@@ -160,6 +160,13 @@ def test_a_wrong_manifest_is_one_error_line(path: Path, name: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_an_empty_manifest_is_one_error_line(path: Path) -> None:
+    """A shell makes one before `make adapters DO=manifest > FILE` runs."""
+    path.touch()
+    with pytest.raises(ConfigError, match="is empty; list adapters in it, or remove it"):
+        read_releases(path)
+
+
 MISFITS: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[Move, ...], str]] = {
     "another base": (
         listed(base=f"acme/other@{COMMIT}"),

@@ -6,7 +6,14 @@ Pure: facts in, text out. docs/existing-hosts.md has the same as a table.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from core.ports import SSH_PORT
+from core.ports import (
+    AGENT_PORT,
+    MONITORING_PORTS,
+    OVERFLOW_METRICS_PORT,
+    OVERFLOW_PORT,
+    SSH_PORT,
+    WATCH_METRICS_PORT,
+)
 from core.reading.rules import Problem
 from provisioning.hosts.facts import GATEWAY_PORTS, GIB, HostFacts, Listener
 from provisioning.hosts.gpu_names import lacks_cuda
@@ -28,14 +35,22 @@ ENGINE_PORTS = {"vllm": (8000, 8001, 8002, 8003), "ollama": (11434, 11435, 11436
 SSH_PROGRAMS = ("sshd", "systemd")
 """On Ubuntu 24.04 systemd itself listens on port 22 until the first connection."""
 
+SERVICE_PORTS = (AGENT_PORT, WATCH_METRICS_PORT, OVERFLOW_PORT, OVERFLOW_METRICS_PORT)
+"""Where our services listen. Behind a gateway's host the watcher listens beyond loopback; the role opens its port."""
+
 OURS = {
     "haproxy": GATEWAY_PORTS,
     "vllm": ENGINE_PORTS["vllm"],
-    "python": ENGINE_PORTS["vllm"],
+    "python": ENGINE_PORTS["vllm"] + SERVICE_PORTS,
+    "prometheus": MONITORING_PORTS,
+    "mtail": MONITORING_PORTS,
     "ollama": ENGINE_PORTS["ollama"],
     "sshd": ENGINE_PORTS["vllm"] + ENGINE_PORTS["ollama"],  # the server end of a tunnel
 }
 """Programs that an earlier provision may have started, with their ports: these ports count as free."""
+
+VLLM_WORKER = "VLLM::"
+"""How vLLM's own processes are called. They talk to each other on ports of loopback that they choose."""
 
 SYSTEMD_IN_WSL = (
     "write `[boot]` and `systemd=true` as two lines into /etc/wsl.conf there, run `wsl --shutdown` in Windows, "
@@ -142,7 +157,8 @@ def kept_open(facts: HostFacts, ssh_port: int) -> dict[str, str]:
     for each in facts.listeners:
         by_ssh = each.program in SSH_PROGRAMS and each.port in (SSH_PORT, ssh_port)
         by_gateway = each.program == "haproxy" and each.port in GATEWAY_PORTS
-        if each.loopback or (each.protocol == "tcp" and (by_ssh or by_gateway)):
+        by_watcher = each.program.startswith("python") and each.port == AGENT_PORT
+        if each.loopback or (each.protocol == "tcp" and (by_ssh or by_gateway or by_watcher)):
             continue
         if matters(each.protocol, each.port, each.program, facts.ephemeral_ports):
             found.setdefault(f"{each.port}/{each.protocol}", each.program)
@@ -163,6 +179,7 @@ def _already_serving(facts: HostFacts, plan: Plan) -> Iterator[str]:
     """Yield the other programs that listen on the host, and what a provision does about them."""
     others = [each for each in facts.listeners if each.program not in SSH_PROGRAMS and not _may_be_ours(each)]
     others = [each for each in others if each.port != METRICS_PORT and each.protocol == "tcp"]
+    others = [each for each in others if not (each.loopback and each.program.startswith(VLLM_WORKER))]
     if inside := [each for each in others if each.loopback]:
         yield f"already serving on loopback: {_names(inside)}; not touched"
     if outside := kept_open(facts, SSH_PORT):

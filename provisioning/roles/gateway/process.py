@@ -99,7 +99,12 @@ class Limits:
     keepalive_idle_s: int = 30
     keepalive_interval_s: int = 10
     keepalive_count: int = 6
-    """A peer that vanished without closing is noticed after 90 s."""
+    """A client that vanished without closing is noticed after 90 s."""
+    server_keepalive_idle_s: int = 5
+    server_keepalive_interval_s: int = 2
+    server_keepalive_count: int = 3
+    vanished_s: int = 10
+    """A host that vanished without closing, as one without power does, is noticed this long after its last packet."""
     threads: int = 1
     """One thread sees exact counters, and gives no place away twice."""
     operator_connections: int = 64

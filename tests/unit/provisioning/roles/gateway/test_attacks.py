@@ -198,23 +198,27 @@ def test_engine_may_think_longer_than_a_client_may_be_silent(
 
 
 def test_both_ends_of_a_long_answer_are_kept_alive(new_gateway: NewGateway, engine: EngineDouble) -> None:
-    """Routers forget a silent connection, some after a minute: a client behind NAT then waited forever."""
+    """Routers forget a silent connection, some after a minute: a client behind NAT then waited forever.
+
+    An engine's host that loses its power closes nothing: its requests waited 90 s until they went to another host.
+    """
     gateway = new_gateway()
     engine.steps = threading.Semaphore(0)
     stream = Stream(gateway)
     with stream.connection:
         stream.read_until(b"\r\n\r\n")
-        for end in (rf"{ADDRESS}:{gateway.port}\s+\S+", rf"{ADDRESS}:\d+\s+{ADDRESS}:{engine.port}"):
-            wait_for(lambda: is_kept_alive(end), f"a keep-alive timer of at most 30 s at {end}")  # noqa: B023  # at once
+        for end, most_s in ((rf"{ADDRESS}:{gateway.port}\s+\S+", 30), (rf"{ADDRESS}:\d+\s+{ADDRESS}:{engine.port}", 5)):
+            wait_for(lambda: is_kept_alive(end, most_s), f"a keep-alive timer of {most_s} s at {end}")  # noqa: B023  # at once
         engine.steps.release(len(TOKENS))
         stream.read_until(b"[DONE]")
 
 
-def is_kept_alive(end: str) -> bool:
-    """Return whether the kernel will probe the other end of a connection within 30 s (keep-alive)."""
+def is_kept_alive(end: str, most_s: int) -> bool:
+    """Return whether the kernel will probe the other end of a connection within `most_s` (keep-alive)."""
     listing = subprocess.run(["ss", "-tnoH", "state", "established"], capture_output=True, text=True, check=True)
     lines = [line for line in listing.stdout.splitlines() if re.search(end, line)]
-    return any(re.search(r"timer:\(keepalive,[12]?\d(\.\d+)?(sec|ms)", line) for line in lines)
+    timers = [re.search(r"timer:\(keepalive,([\d.]+)(sec|ms)", line) for line in lines]
+    return any(timer and (timer[2] == "ms" or float(timer[1]) <= most_s) for timer in timers)
 
 
 @pytest.mark.parametrize(

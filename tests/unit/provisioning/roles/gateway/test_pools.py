@@ -74,7 +74,7 @@ def test_hosts_of_a_pool_share_a_key_and_let_in_only_each_other() -> None:
     config = content(lists["gate"], Places().config)
     for number in (1, 2):
         line = next(line for line in config.splitlines() if f"server gpu-{number} " in line)
-        assert f"ssl verify required ca-file {Places().ca} verifyhost gpu-{number}" in line
+        assert f"tcp-ut 10s ssl verify required ca-file {Places().ca} verifyhost gpu-{number}" in line
     assert content(lists["gate"], Places().ca).startswith("-----BEGIN CERTIFICATE-----")
 
 

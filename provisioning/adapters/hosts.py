@@ -78,11 +78,17 @@ class AdapterHosts:
 
     def on_all(self, work: Callable[[HostRecord], Result]) -> dict[str, Result]:
         """Return the result of `work` for each host by name. Raises HostError after all have ended, if one failed."""
+        results, failures = self.on_those_that_answer(work)
+        failures.raise_any(hint=f"see `{self.target.command('status')}`")
+        return results
+
+    def on_those_that_answer(self, work: Callable[[HostRecord], Result]) -> tuple[dict[str, Result], Failures]:
+        """Return the same of the hosts that did not fail, and which failed."""
         failures = Failures(self.hosts, lambda _, error: say(str(error)))
         ends = on_each(self.hosts, work, at_once=AT_ONCE)
-        results = {host.name: result for host, result in failures.sift(ends)}
-        failures.raise_any(hint=f"see `{self.target.command('status')}`")
-        return {host.name: results[host.name] for host in self.hosts}  # not in the order in which they ended
+        found = {host.name: result for host, result in failures.sift(ends)}
+        # Not in the order in which they ended.
+        return {host.name: found[host.name] for host in self.hosts if host.name in found}, failures
 
 
 @dataclass(frozen=True)

@@ -34,17 +34,24 @@ class Row:
 
 
 def adapters_list(target: Target, *, as_json: bool) -> int:
-    """Print versions, names, history and unused folders; return 0 if all hosts serve all listed versions."""
+    """Print versions, names, history and unused folders; return 0 if all hosts serve all listed versions.
+
+    Raises HostError if a host failed, after it has printed what the others have.
+    """
     stack = AdapterHosts(target, load(target))
-    reports = stack.on_all(stack.report)
+    seen, failures = stack.on_those_that_answer(lambda host: (stack.report(host), _unused(stack, host)))
+    if not seen:
+        failures.raise_any(hint=f"see `{target.command('status')}`")
+    reports = {name: report for name, (report, _) in seen.items()}
+    unused = {name: folders for name, (_, folders) in seen.items()}
     rows = _rows(stack, reports)
-    unused = stack.on_all(lambda host: _unused(stack, host))
     if as_json:
         said = {name: asdict(report) for name, report in reports.items()}
         folders = {name: [asdict(folder) for folder in each] for name, each in unused.items()}
         print(json.dumps({"adapters": [asdict(row) for row in rows], "hosts": said, "unused": folders}, indent=2))
     else:
         show("\n".join(_table(target, rows, unused)))
+    failures.raise_any(hint=f"the list above lacks what failed; see `{target.command('status')}`")
     complete = all(row.served_by == tuple(reports) for row in rows)
     next_command(target.command("smoke" if complete else "provision"))
     return 0 if complete else 1

@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 from core.errors import HostError, UsageError
+from infra.contract.outputs import HostRecord
 from provisioning.adapters import commands
+from provisioning.adapters.hosts import AdapterHosts
 from provisioning.adapters.listing import adapters_list
+from provisioning.adapters.report import AdapterReport
 from provisioning.hosts.inventory import load
 from provisioning.hosts.target import Target
 from tests.adapter_manifests import listed, write_manifest
@@ -169,6 +172,29 @@ def test_gateway_host_of_a_tunnel_has_no_adapters(hosts: Hosts, target: Target, 
     assert adapters_list(target, as_json=False) == 0
     assert {name for name, _ in hosts.asked} == {"one"}
     assert [line["hosts"] for line in record(tmp_path)] == [("one",)]
+
+
+def test_list_shows_what_the_other_hosts_have_when_one_is_dead(
+    hosts: Hosts, target: Target, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It showed nothing, in the night in which a host was dead."""
+    report = AdapterHosts.report
+
+    def dead(stack: AdapterHosts, host: HostRecord) -> AdapterReport:
+        if host.name in gone:
+            raise HostError("connection refused", where=host.name)
+        return report(stack, host)
+
+    monkeypatch.setattr(AdapterHosts, "report", dead)
+    gone = {"two"}
+    with pytest.raises(HostError, match="1 of 2 hosts failed: two; the list above lacks what failed"):
+        adapters_list(target, as_json=False)
+    assert "contract@3  served by one; contract means it  (tiny llama a)" in capsys.readouterr().out
+    gone = {"one", "two"}
+    with pytest.raises(HostError, match="2 of 2 hosts failed: one, two; see `make status"):
+        adapters_list(target, as_json=False)
+    assert capsys.readouterr().out == ""
+    assert all(name == "one" for name, _ in hosts.asked)
 
 
 def test_list_shows_versions_dates_and_unused_folders(

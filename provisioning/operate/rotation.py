@@ -29,11 +29,9 @@ def await_rotation(outputs: StackOutputs, host: HostRecord, tell: Tell) -> None:
 
         def is_back() -> bool | None:
             queue = ask(connection, outputs, front).queue
-            if queue is not None and host.name not in queue.hosts:
-                return True  # no provision of the gateway's host has heard of it yet
             state = "" if queue is None else queue.hosts[host.name]
             tell(f"{front.name} reports it as {state or 'unknown'}")
-            return True if state.startswith(("UP", "MAINT")) else None
+            return True if state.startswith(("UP", "MAINT", "UNKNOWN")) else None
 
         wait_until(
             is_back,

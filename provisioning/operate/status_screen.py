@@ -18,6 +18,7 @@ STATES = {
     "DOWN": "the gateway's check fails",
     "DRAIN": "takes no new requests",
     "MAINT": "takes no requests: no provision of it has succeeded yet",
+    "UNKNOWN": "takes no requests: the gateway learns of it with the next provision",
 }
 """HAProxy's states of a host behind the gateway, in plain words."""
 PASSING = {

@@ -225,7 +225,8 @@ def release(note: str) -> dict[str, str]:
 def queue(path: str, servers: list[str]) -> dict[str, Any] | None:
     """Return how many requests run at the engines and wait for them; None if no gateway runs.
 
-    `servers` are all hosts of one backend. `engine` is `UP` if one of them is.
+    `servers` are all hosts of one backend. `engine` is `UP` if one of them is. A host that the gateway does not have
+    yet, because no provision followed the `up` that made it, is `UNKNOWN`.
     """
     backend = servers[0].partition("/")[0]
     names = [server.partition("/")[2] for server in servers]
@@ -238,10 +239,11 @@ def queue(path: str, servers: list[str]) -> dict[str, Any] | None:
         connection.sendall(b"show stat\n")
         rows = list(csv.DictReader(connection.makefile(encoding="utf-8")))
     seen = {row["svname"]: row for row in rows if row["# pxname"] == backend}
-    hosts = {name: seen[name]["status"] for name in names}
+    hosts = {name: seen[name]["status"] if name in seen else "UNKNOWN" for name in names}
+    known = [name for name in names if name in seen]
     return {
-        "running": sum(int(seen[name]["scur"]) for name in names),
-        "waiting": sum(int(seen[name]["qcur"]) for name in ("BACKEND", *names)),
+        "running": sum(int(seen[name]["scur"]) for name in known),
+        "waiting": sum(int(seen[name]["qcur"]) for name in ("BACKEND", *known)),
         "engine": max(hosts.values(), key=lambda status: status.startswith("UP")),
         "hosts": hosts,
     }

@@ -143,7 +143,11 @@ def test_hosts_behind_a_gateway_reboot_one_after_the_other(
 
 @pytest.mark.parametrize(
     "hosts",
-    [pytest.param({"a": "UP"}, id="up"), pytest.param({"a": "MAINT"}, id="no names"), pytest.param({}, id="new host")],
+    [
+        pytest.param({"a": "UP"}, id="up"),
+        pytest.param({"a": "MAINT"}, id="no names"),
+        pytest.param({"a": "UNKNOWN"}, id="new host"),
+    ],
 )
 def test_a_host_is_back_when_the_gateway_takes_it_for_up_or_never_asks_it(
     monkeypatch: pytest.MonkeyPatch, hosts: Mapping[str, str]

@@ -161,8 +161,13 @@ def test_engine_and_queue_are_those_of_the_moment(
             clients.submit(gateway.ask, "POST", "/v1/chat/completions", body=body)
         wait_for(lambda: engine.running == 2 and gateway.waiting() == 3, "two requests that run and three that wait")
         queue = report.queue(gateway.places.admin_socket, ["main/gpu-1"])
+        with_new = report.queue(gateway.places.admin_socket, ["main/gpu-1", "main/gpu-2"])
         engine.hold.set()
     assert queue == {"running": 2, "waiting": 3, "engine": "UP", "hosts": {"gpu-1": "UP"}}
+    assert with_new == {
+        **queue,
+        "hosts": {"gpu-1": "UP", "gpu-2": "UNKNOWN"},
+    }  # `up` made it, and no provision followed
     seen = run(question(tmp_path, gateway, port=engine.port))
     assert seen["models"] == list(engine.models)
     assert list(seen["tokens"]["seconds"]) == list(engine.models)

@@ -18,6 +18,9 @@ from services.overflow.settings import Model, Provider, Settings
 RETRY_S = 10
 """Seconds in Retry-After if no better number is known."""
 
+FAILED = "overflow_failed"
+"""Code of the answer if a provider got the request and did not answer it."""
+
 LIMITS = {"requests_per_minute", "tokens_per_minute"}
 CAPS = {"day_cap", "month_cap", "bound_exceeded"}
 
@@ -143,7 +146,7 @@ def _no_provider(refused: list[CannotReserveError], failed: list[ProviderFailedE
     """Return the answer to a client whose request no provider took."""
     if failed and any(error.reason != "status 429" for error in failed):
         retry_s = max(min(error.retry_s or RETRY_S for error in failed), 1)
-        return NoProviderError(503, "overflow_failed", "No provider answered.", retry_s)
+        return NoProviderError(503, FAILED, "No provider answered.", retry_s)
     if not refused and not failed:
         return NoProviderError(503, "overflow_unavailable", "No provider serves this request.", RETRY_S)
     retry_s = min([error.retry_s for error in refused] + [error.retry_s or RETRY_S for error in failed])

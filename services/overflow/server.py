@@ -15,7 +15,7 @@ from typing import Any
 
 from services.overflow.metrics import Metrics
 from services.overflow.providers import ProviderFailedError
-from services.overflow.relay import RETRY_S, NoProviderError, Relay, Served
+from services.overflow.relay import FAILED, RETRY_S, NoProviderError, Relay, Served
 from services.overflow.request import ENDPOINTS, NotPortableError, parse_request
 from services.overflow.settings import Settings
 from services.systemd import notify
@@ -24,6 +24,9 @@ CLIENT_HEADER = "X-LLM-Client"
 DATA_HEADER = "X-LLM-Data-Class"
 LIMIT_HEADER = "X-LLM-Max-Tokens"
 """Set by the gateway, which drops what a client sends under these names."""
+
+REFUSAL_HEADER = "X-LLM-Refusal-"
+"""Beginning of four headers: how the gateway would refuse the request if there were no providers."""
 
 SERVED_BY = "X-Served-By"
 
@@ -113,7 +116,7 @@ class _Handler(BaseHTTPRequestHandler):
             log(client=self.headers.get(CLIENT_HEADER, ""), rejected=reason)
             self._error(403, "data_must_stay", "This request must not leave the stack.")
         elif not self.server.places.acquire(blocking=False):
-            self._error(429, "overflow_full", "Too many requests run at providers.", RETRY_S)
+            self._not_sent(NoProviderError(429, "overflow_full", "Too many requests run at providers.", RETRY_S))
         else:
             try:
                 self._relay(text)
@@ -139,9 +142,9 @@ class _Handler(BaseHTTPRequestHandler):
         except NotPortableError as error:
             self.server.metrics.count("llm_overflow_rejected_total", reason="not_portable")
             log(client=client, rejected=str(error))
-            self._error(503, "overflow_unavailable", "No provider serves this request.", RETRY_S)
+            self._not_sent(NoProviderError(503, "overflow_unavailable", "No provider serves this request.", RETRY_S))
         except NoProviderError as error:
-            self._error(error.status, error.code, error.message, error.retry_s)
+            self._not_sent(error)
         else:
             try:
                 if served.body is not None:
@@ -150,6 +153,19 @@ class _Handler(BaseHTTPRequestHandler):
                     self._stream(served)
             finally:
                 served.close()
+
+    def _not_sent(self, error: NoProviderError) -> None:
+        """Answer a request that no provider computed. The gateway's reason counts, unless a provider was to blame.
+
+        An engine may be free in seconds, and a cap lasts for a day.
+        """
+        status, code, text, retry_s = (
+            self.headers.get(REFUSAL_HEADER + name, "") for name in ("Status", "Code", "Text", "Retry-After")
+        )
+        if error.code != FAILED and status in ("429", "503") and code and retry_s.isdecimal():
+            self._error(int(status), code, text, int(retry_s))
+        else:
+            self._error(error.status, error.code, error.message, error.retry_s)
 
     def _stream(self, served: Served) -> None:
         """Send the chunks as they come. After an error the stream ends with an event about it, and without [DONE]."""

@@ -89,10 +89,17 @@ def too_large(gateway: GatewaySpec, places: int, reserved: int, machine: str) ->
         f"{gateway.max_queue} waiting and {places} running requests may need {size.memory_mib} MiB in "
         f"HAProxy, but {machine} reserves {reserved} MiB for it"
     )
+    if _leaving(gateway):
+        what = f"{_leaving(gateway)} requests at providers (overflow.max_requests), {what}"
     most = most_waiting(gateway, places, reserved)
     if most >= 0:
         return Problem("gateway.max_queue", what, f"write at most {most}, or a smaller max_body_kib")
     return Problem("gateway.max_concurrency", what, "write less, or a smaller max_body_kib")
+
+
+def _leaving(gateway: GatewaySpec) -> int:
+    """Return the requests that may be at providers at the same time."""
+    return gateway.overflow.max_requests if gateway.overflow else 0
 
 
 def _size(gateway: GatewaySpec, places: int, spare: int) -> GatewaySize:
@@ -100,13 +107,15 @@ def _size(gateway: GatewaySpec, places: int, spare: int) -> GatewaySize:
     requests = places + gateway.longest_queue
     body_bytes = gateway.max_body_kib * 1024
     buffer_bytes = body_bytes + 2 * HEADER_BYTES
-    connections = requests + spare
+    leaving = _leaving(gateway)
+    connections = requests + leaving + spare
+    # A request at a provider has none but that of its connection while it waits there.
     # A running request may use three more buffers: one towards the engine, one for a second try, one for the answer.
     buffers = connections + 3 * places + SPARE_BUFFERS
     held_bytes = buffers * buffer_bytes + connections * CONNECTION_BYTES
     return GatewaySize(
         connections=connections,
-        connections_per_client=requests + spare // 2,
+        connections_per_client=requests + leaving + spare // 2,
         body_bytes=body_bytes,
         buffer_bytes=buffer_bytes,
         buffers=buffers,

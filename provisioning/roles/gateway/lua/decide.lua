@@ -74,6 +74,10 @@ local function no_place(txn, refusal, take_back)
     txn:set_var("txn.pool", leave.BACKEND)
     txn:set_var("txn.decision", "overflow")
     txn:set_var("txn.reason", refusal.code)
+    -- What the client gets if no provider can take the request either.
+    txn:set_var("txn.refusal_status", refusal.status)
+    txn:set_var("txn.refusal_text", refusal.message)
+    txn:set_var("txn.refusal_retry_s", refusal.retry_after_s)
     return
   end
   take_back()

@@ -332,6 +332,19 @@ def test_unknown_model_and_field(overflow: RunningOverflow, first: ProviderDoubl
     assert first.received == []
 
 
+def test_what_was_not_sent_gets_the_gateways_refusal(overflow: RunningOverflow, first: ProviderDouble) -> None:
+    said = {"Status": "429", "Code": "would_wait_too_long", "Text": "It would wait.", "Retry-After": "2"}
+    refusal = {f"X-LLM-Refusal-{name}": value for name, value in said.items()}
+    for body in ({"model": "another"}, {"top_k": 3}):
+        reply = overflow.ask(headers=refusal, **body)
+        assert (reply.status, reply.code, reply.headers["retry-after"]) == (429, "would_wait_too_long", "2")
+        assert reply.json["error"]["type"] == "rate_limit_error"
+    for header, value in (("Status", "200"), ("Code", ""), ("Retry-After", "soon")):
+        reply = overflow.ask(headers={**refusal, f"X-LLM-Refusal-{header}": value}, model="another")
+        assert (reply.status, reply.code) == (503, "overflow_unavailable")
+    assert first.received == []
+
+
 def test_other_requests(overflow: RunningOverflow) -> None:
     headers = {"X-LLM-Data-Class": "public", "X-LLM-Client": "default"}
     assert overflow.exchange("POST", "/v1/models", b"{}", headers).status == 404

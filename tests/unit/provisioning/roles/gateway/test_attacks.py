@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from provisioning.roles.gateway.process import Limits
-from serving.spec.gateway_size import CPU_HOST_MIB, MIB, gateway_size, reserved_mib
+from serving.spec.gateway_size import CPU_HOST_MIB, MIB, gateway_size, reserved_mib, too_large
 from serving.spec.models import GatewaySpec
 from tests.doubles.engine import TOKENS, EngineDouble, running_engine
 from tests.gateways import ADDRESS, CLIENT_KEY, RunningGateway, read_reply, running_gateway, wait_for
+from tests.overflows import overflow_spec
 from tests.unit.provisioning.conftest import NewGateway
 from tests.unit.provisioning.roles.gateway.test_limits import head, set_limits
 from tests.unit.provisioning.roles.gateway.test_stream import Stream
@@ -86,6 +87,18 @@ def test_connections_and_buffers_fit_the_reserved_memory(places: int, spec: Gate
     requests = places + spec.max_queue
     assert requests < size.connections_per_client < size.connections <= size.buffers
     assert size.buffers * size.buffer_bytes < size.memory_mib * MIB <= CPU_HOST_MIB * MIB
+
+
+def test_requests_at_providers_take_no_connection_from_the_others() -> None:
+    """Slow providers could hold all of them: then nobody could connect."""
+    without, most = GatewaySpec(max_queue=16), 100
+    beside = GatewaySpec(max_queue=16).model_copy(update={"overflow": overflow_spec(max_requests=most)})
+    few, many = gateway_size(without, 4, 4096), gateway_size(beside, 4, 4096)
+    assert many.connections - few.connections == many.buffers - few.buffers == most
+    assert many.connections_per_client - few.connections_per_client == most
+    problem = too_large(beside.model_copy(update={"overflow": overflow_spec(max_requests=4096)}), 4, 512, "the host")
+    assert problem
+    assert problem.what.startswith("4096 requests at providers")
 
 
 @pytest.mark.parametrize(

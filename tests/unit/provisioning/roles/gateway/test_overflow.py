@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from services.overflow.settings import Cap
 from serving.spec.gateway_classes import ClassesSpec
 from serving.spec.gateway_clients import ClientSpec
 from tests.doubles.engine import TOKENS, EngineDouble, running_engine
@@ -117,6 +118,34 @@ def test_a_provider_answers_when_no_place_is_free(
         assert gateway.ask("POST", CHAT, key=SECOND_KEY, body=BODY).code == "queue_full"
         engine.hold.set()
     assert len(provider.received) == 1
+
+
+@pytest.mark.parametrize("cap", [False, True], ids=["an image", "near the cap"])
+def test_who_cannot_leave_gets_the_answer_of_a_gateway_without_providers(
+    tmp_path: Path, engine: EngineDouble, service: RunningOverflow, provider: ProviderDouble, cap: bool
+) -> None:
+    """The engine was only busy. It was a 503, or a 429 until the next day."""
+    image = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
+    body = BODY if cap else json.dumps({"model": "tiny", "messages": [{"role": "user", "content": [image]}]}).encode()
+    provider.received.clear()
+    with ExitStack() as stack:
+        if cap:
+            poor = provider_at(provider, cap=Cap(1000, 1000))
+            service = stack.enter_context(running_overflow(tmp_path, poor))
+        folder = tmp_path / "gateway"
+        folder.mkdir()
+        gateway = stack.enter_context(gateway_at(folder, engine, service.settings.port))
+        wait_for(lambda: gateway.ask("GET", "/health").status == 200, "the engine")
+        engine.hold.clear()
+        people = stack.enter_context(ThreadPoolExecutor(1))
+        running = people.submit(gateway.ask, "POST", CHAT, body=BODY)
+        wait_for(lambda: engine.running == 1, "the first request")
+        reply = gateway.ask("POST", CHAT, "X-LLM-Refusal-Status: 200", body=body)
+        assert (reply.status, reply.code) == (429, "queue_full")
+        assert 0 < int(reply.headers["retry-after"]) <= 60
+        engine.hold.set()
+        assert running.result().status == 200
+    assert provider.received == []
 
 
 @pytest.mark.parametrize(

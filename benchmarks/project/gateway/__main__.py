@@ -18,6 +18,7 @@ from benchmarks.project.gateway.rows import (
     malformed,
     overhead,
     overload,
+    ports,
     saturation,
     spend,
     waiting,
@@ -37,7 +38,9 @@ ROWS: dict[str, ModuleType] = {
     "faults": faults,
     "spend": spend,
     "malformed": malformed,
+    "ports": ports,
 }
+"""In the order in which they run. docs/benchmarks.md says how long each takes."""
 
 
 def main() -> int:

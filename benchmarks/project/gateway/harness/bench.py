@@ -64,12 +64,15 @@ class StandIn:
     port: int
     agent_port: int
     options: Sequence[str]
+    beside: Sequence[int] = ()
+    """Ports of other stand-ins in the same process."""
     process: "subprocess.Popen[bytes] | None" = None
 
     def start(self) -> None:
         """Start it and wait until it answers."""
         program = [sys.executable, "-m", "benchmarks.project.gateway.harness.engine"]
-        ports = ["--port", str(self.port), "--agent-port", str(self.agent_port)]
+        ports = [word for port in (self.port, *self.beside) for word in ("--port", str(port))]
+        ports += ["--agent-port", str(self.agent_port)]
         environment = {**os.environ, "PYTHONHASHSEED": "0"}
         self.process = subprocess.Popen([*program, *ports, *self.options], cwd=CHECKOUT, env=environment)
         wait_for(self.answers, f"stand-in {self.name}")
@@ -111,6 +114,19 @@ def stand_ins(count: int, **options: object) -> Iterator[list[StandIn]]:
     finally:
         for engine in engines:
             engine.kill()
+
+
+@contextmanager
+def stand_ins_together(count: int, **options: object) -> Iterator[list[StandIn]]:
+    """Run stand-ins in one process, so that their logs have one order on a busy machine too. They have no agent."""
+    ports = [free_port() for _ in range(count)]
+    words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    engines = [StandIn(f"gpu-{number + 1}", port, 0, words, beside=ports[1:]) for number, port in enumerate(ports)]
+    try:
+        engines[0].start()
+        yield engines
+    finally:
+        engines[0].kill()
 
 
 @contextmanager

@@ -1,11 +1,12 @@
 """A stand-in for an engine with set times, so that every run measures the gateway and not a model.
 
-    python -m benchmarks.project.gateway.harness.engine --port N [--agent-port N] [--places N] [--prefill-ms X] …
+    python -m benchmarks.project.gateway.harness.engine --port N [--agent-port N] [--places N] [--prefill-s X] …
 
 One request costs: the adapter's load if it is not loaded, the prefill for the blocks of the prompt that are not cached,
 and a fixed time for each token. At most `places` requests compute; others wait in order. Its control paths are not
 OpenAI's: `GET /control/events` returns and forgets the log, `POST /control/agent/drain` sets the answer to HAProxy's
-agent check. Times are those of the machine's monotonic clock, in seconds, so that all processes share them.
+agent check. With `--port N --port M …` several engines are one process: a busy machine delays what all of them see, and
+keeps its order. Times are those of the machine's monotonic clock, in seconds, so that all processes share them.
 """
 
 import argparse
@@ -13,7 +14,9 @@ import asyncio
 import json
 import time
 from collections import OrderedDict, deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 BLOCK_BYTES = 64
@@ -262,19 +265,23 @@ class AgentCheck(asyncio.Protocol):
         transport.close()
 
 
-async def serve(engine: Engine, port: int, agent_port: int) -> None:
-    """Serve until the process ends."""
+async def serve(engines: Mapping[int, Engine], agent_port: int) -> None:
+    """Serve engines by their ports until the process ends; the agent is the first one's."""
     loop = asyncio.get_running_loop()
-    servers = [await loop.create_server(lambda: Connection(engine), "127.0.0.1", port, backlog=1024)]
+    servers = [
+        await loop.create_server(partial(Connection, engine), "127.0.0.1", port, backlog=1024)
+        for port, engine in engines.items()
+    ]
     if agent_port:
-        servers.append(await loop.create_server(lambda: AgentCheck(engine), "127.0.0.1", agent_port))
+        agent = partial(AgentCheck, next(iter(engines.values())))
+        servers.append(await loop.create_server(agent, "127.0.0.1", agent_port))
     await asyncio.gather(*(server.serve_forever() for server in servers))
 
 
 def main() -> None:
     """Read the options and serve."""
     parser = argparse.ArgumentParser(allow_abbrev=False)
-    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--port", type=int, required=True, action="append")
     parser.add_argument("--agent-port", type=int, default=0)
     parser.add_argument("--places", type=int, default=4)
     parser.add_argument("--cached-blocks", type=int, default=0)
@@ -284,8 +291,8 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=Times().tokens)
     given = parser.parse_args()
     times = Times(prefill_s=given.prefill_s, token_s=given.token_s, load_s=given.load_s, tokens=given.tokens)
-    engine = Engine(times, given.places, given.cached_blocks, given.adapters)
-    asyncio.run(serve(engine, given.port, given.agent_port))
+    engines = {port: Engine(times, given.places, given.cached_blocks, given.adapters) for port in given.port}
+    asyncio.run(serve(engines, given.agent_port))
 
 
 if __name__ == "__main__":

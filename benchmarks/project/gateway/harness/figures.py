@@ -1,10 +1,14 @@
 """Figures from results and event logs. Pure functions."""
 
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+LONGEST_QUEUE = 1000
+"""So many requests before one may wait together with it."""
 
 Event = tuple[str, str, float, int]
 """What happened at a stand-in (arrive, start, end, abort), to which request, when, and a number."""
@@ -63,49 +67,65 @@ def ms(seconds: float) -> str:
     return amount(seconds, "ms")
 
 
-def free_spans(events: Mapping[str, Sequence[Event]], places: int, end: float) -> list[tuple[float, float]]:
-    """Return when at least one host had a free place, until `end`: spans that do not touch each other.
+@dataclass(frozen=True, kw_only=True)
+class Refill:
+    """A place that a request took while others had been waiting before."""
 
-    A place is taken from a request's arrival at the host to its end there.
-    """
-    changes = sorted(
-        (at, 1 if what == "arrive" else -1, host)
-        for host, logged in events.items()
-        for what, _, at, _ in logged
-        if what in ("arrive", "end", "abort")
-    )
-    running = dict.fromkeys(events, 0)
-    spans, since = [], -math.inf if running else math.inf
-    for at, change, host in changes:
-        running[host] += change
-        is_free = any(number < places for number in running.values())
-        if is_free and since == math.inf:
-            since = at
-        elif not is_free and since != math.inf:
-            spans.append((since, at))
-            since = math.inf
-    return [*spans, (since, end)] if since != math.inf else spans
+    free: float
+    """Since when it was free and a request waited."""
+    taken: float
+
+    @property
+    def idle_s(self) -> float:
+        """How long it was free beside a request that waited."""
+        return self.taken - self.free
 
 
-def idle_while_waiting(
-    sent: Mapping[str, float], events: Mapping[str, Sequence[Event]], places: int
-) -> dict[str, float]:
-    """Return for each request how long it waited at a stretch, in seconds, while a host had a free place.
+def passed_over(refills: Sequence[Refill], tolerance_s: float) -> list[Refill]:
+    """Return the places that were taken well after another one, though that one was free well after them."""
+    ordered = sorted(refills, key=lambda each: each.free)
+    starts = [each.free for each in ordered]
+    return [
+        place
+        for place in ordered
+        if any(
+            other.taken < place.taken - tolerance_s
+            for other in ordered[bisect_right(starts, place.free + tolerance_s) : bisect_left(starts, place.taken)]
+        )
+    ]
 
-    A request waits from the moment at which its client sent it to its arrival at a host.
+
+def refills(
+    sent: Mapping[str, float], events: Mapping[str, Sequence[Event]], places: int, start_s: float = 0.0
+) -> list[Refill]:
+    """Return each time a place was taken beside a queue. The place of a host that was free first is taken first.
+
+    A request waits from the moment at which its client sent it to its arrival at a host. Places that nobody took while
+    requests waited count as taken at the last arrival. Nothing counts in the first `start_s` seconds: a queue forms.
     """
     arrived = {name: at for logged in events.values() for what, name, at, _ in logged if what == "arrive"}
-    spans = free_spans(events, places, max(arrived.values(), default=0.0))
-    starts = [start for start, _ in spans]
-    idle = {}
-    for name, at in arrived.items():
-        longest, index = 0.0, max(0, bisect_right(starts, sent.get(name, at)) - 1)
-        while index < len(spans) and spans[index][0] < at:
-            start, end = spans[index]
-            longest = max(longest, min(end, at) - max(start, sent.get(name, at)))
-            index += 1
-        idle[name] = longest
-    return idle
+    starts = sorted(arrived.values())
+    if not starts:
+        return []
+    begin = min(sent.values(), default=starts[0]) + start_s
+    queue = sorted((sent.get(name, at), at) for name, at in arrived.items())
+    found = []
+    for logged in events.values():
+        free = deque([-math.inf] * places)
+        changes = sorted((at, what == "arrive") for what, _, at, _ in logged if what in ("arrive", "end", "abort"))
+        for at, takes in [*changes, *[(starts[-1], True)] * places]:
+            if not takes:
+                free.append(at)
+            elif free and (since := max(begin, free.popleft(), _waiting_since(queue, at))) <= at:
+                found.append(Refill(free=since, taken=at))
+    return found
+
+
+def _waiting_since(queue: Sequence[tuple[float, float]], at: float) -> float:
+    """Return when the oldest request was sent that waited until `at` or longer; infinity if none did."""
+    end = bisect_left(queue, (at, -math.inf))
+    start = max(0, end - LONGEST_QUEUE)
+    return next((sent for sent, arrived in queue[start:end] if arrived >= at), math.inf)
 
 
 def most_at_once(logged: Sequence[Event]) -> int:

@@ -8,13 +8,14 @@ from benchmarks.project.gateway.harness.engine import BLOCK_BYTES, Engine, Times
 from benchmarks.project.gateway.harness.figures import (
     Event,
     Figure,
+    Refill,
     cached_share,
-    free_spans,
     growth,
-    idle_while_waiting,
     most_at_once,
     oracle_share,
+    passed_over,
     percentile,
+    refills,
 )
 from benchmarks.project.gateway.harness.load import Target, is_whole, read_head
 from benchmarks.project.gateway.harness.others import OTHERS, version
@@ -31,26 +32,35 @@ def _ran(name: str, arrive: float, end: float) -> list[Event]:
     return [("arrive", name, arrive, 0), ("start", name, arrive, 0), ("end", name, end, 0)]
 
 
-TWO_HOSTS = {
-    "a": [*_ran("1", 1, 5), *_ran("3", 9, 12)],
-    "b": [*_ran("2", 2, 7)],
-}
+def test_a_place_that_is_taken_at_once_is_not_idle() -> None:
+    events = {"a": [*_ran("1", 0, 5), *_ran("3", 5.1, 9)], "b": [*_ran("2", 0, 7), *_ran("4", 7.1, 9)]}
+    taken = refills({"1": 0, "2": 0, "3": 1, "4": 1}, events, 1)
+    assert [round(each.idle_s, 3) for each in taken] == [0.1, 0.1]
+    assert passed_over(taken, 0.2) == []
 
 
-def test_a_pool_is_free_while_one_host_is() -> None:
-    assert free_spans(TWO_HOSTS, 1, 20) == [(-math.inf, 2), (5, 20)]
-    assert free_spans({"a": TWO_HOSTS["a"]}, 1, 20) == [(-math.inf, 1), (5, 9), (12, 20)]
+def test_a_place_is_passed_over_if_one_that_is_free_later_is_taken_first() -> None:
+    # Place a is free at 5. Requests 3 to 5 wait, and 3 and 4 get b's place, which is free later each time.
+    events = {"a": [*_ran("1", 0, 5), *_ran("5", 9, 11)], "b": [*_ran("2", 0, 6), *_ran("3", 6, 7), *_ran("4", 7, 11)]}
+    taken = refills({"1": 0, "2": 0, "3": 1, "4": 1, "5": 1}, events, 1)
+    assert passed_over(taken, 0.5) == [Refill(free=5, taken=9)]
+    assert passed_over(taken, 2.5) == []
 
 
-def test_waiting_counts_only_beside_a_free_place() -> None:
-    # Request 3 was sent when both hosts were busy; from 5 on there was a free place, and it came at 9.
-    idle = idle_while_waiting({"1": 0.5, "2": 1.0, "3": 3.0}, TWO_HOSTS, 1)
-    assert idle == {"1": 0.5, "2": 1.0, "3": 4.0}
+def test_a_slow_gateway_passes_no_place_over() -> None:
+    events = {"a": [*_ran("1", 0, 5), *_ran("3", 8, 9)], "b": [*_ran("2", 0, 6), *_ran("4", 9, 10)]}
+    assert passed_over(refills({"1": 0, "2": 0, "3": 1, "4": 1}, events, 1), 0.5) == []
 
 
-def test_no_idle_time_if_the_next_request_comes_at_once() -> None:
-    events = {"a": [*_ran("1", 1, 5), *_ran("2", 5, 9)]}
-    assert idle_while_waiting({"1": 1, "2": 2}, events, 1) == {"1": 0, "2": 0}
+def test_a_place_that_nobody_takes_while_requests_wait_is_passed_over() -> None:
+    events = {"a": _ran("1", 0, 5), "b": [*_ran("2", 0, 6), *_ran("3", 6, 7), *_ran("4", 7, 11)]}
+    taken = refills({"1": 0, "2": 0, "3": 1, "4": 1}, events, 1)
+    assert [each.free for each in passed_over(taken, 0.5)] == [5]
+
+
+def test_a_place_is_not_idle_without_a_queue() -> None:
+    events = {"a": [*_ran("1", 0, 5), *_ran("2", 9, 11)]}
+    assert [each.idle_s for each in refills({"1": 0, "2": 8.9}, events, 1)] == [pytest.approx(0.1)]
 
 
 def test_the_most_requests_at_once() -> None:

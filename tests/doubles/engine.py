@@ -21,6 +21,13 @@ from typing import Any
 
 ENGINE_KEY = "engine-key-that-no-client-knows"
 TOKENS = ("one ", "two ", "three ", "four ")
+COMPLETED = ("/v1/chat/completions", "/v1/completions")
+STREAMED = ("/v1/messages", "/v1/responses")
+"""Paths that it answers with a stream alone: the deltas of text, without the events around them."""
+
+ERROR = {"message": "EngineCore encountered an issue.", "type": "InternalServerError", "param": None, "code": 500}
+"""How vLLM tells the readers of its streams that its core has died."""
+
 PATIENCE_S = 30
 """How long a held request waits for a test that forgot it."""
 
@@ -43,8 +50,8 @@ class EngineDouble:
     key: str = ENGINE_KEY
     models: tuple[str, ...] = ("tiny", "contract", "contract@1")
     faults: set[str] = field(default_factory=set)
-    """Any of: missing_model, extra_model, same_answers, empty_answers, stream_whole, stream_cut, any_model, any_key,
-    no_key_needed, open_paths, unhealthy, broken_json, overloaded, hang_up,
+    """Any of: missing_model, extra_model, same_answers, empty_answers, stream_whole, stream_cut, stream_error,
+    stream_stalls, any_model, any_key, no_key_needed, open_paths, unhealthy, broken_json, overloaded, hang_up,
     dies_of_logprobs, computes_nothing, no_choices."""
     status: int = 200
     """Requests for text are refused with another one."""
@@ -165,7 +172,7 @@ class _Handler(BaseHTTPRequestHandler):
             listed = engine.models[:-1] if "missing_model" in faults else engine.models
             listed += ("stranger",) if "extra_model" in faults else ()
             self._json(200, {"object": "list", "data": [{"id": name, "object": "model"} for name in listed]})
-        elif self.command == "POST" and self.path in ("/v1/chat/completions", "/v1/completions"):
+        elif self.command == "POST" and (self.path in COMPLETED or (self.path in STREAMED and b'"stream"' in body)):
             self._complete(engine, body)
         elif "open_paths" in faults:
             self._json(200, {})
@@ -217,7 +224,12 @@ class _Handler(BaseHTTPRequestHandler):
             time.sleep(engine.token_s)
             self._notice_hang_up()
             engine.computed += 1
-            self._event({"choices": [self._choice(token, whole=False, last=number == len(pieces))]})
+            self._event(self._delta(token, last=number == len(pieces)))
+            if "stream_stalls" in engine.faults:
+                threading.Event().wait(PATIENCE_S)
+            if "stream_error" in engine.faults:
+                self._event(self._failure())
+                break
             if "stream_cut" in engine.faults:
                 self.close_connection = True
                 self.connection.shutdown(socket.SHUT_RDWR)
@@ -239,8 +251,25 @@ class _Handler(BaseHTTPRequestHandler):
             return {**choice, "text": text}
         return {**choice, "message" if whole else "delta": {"role": "assistant", "content": text}}
 
+    def _delta(self, text: str, *, last: bool) -> dict[str, Any]:
+        """Return a piece of a streamed answer."""
+        if self.path == "/v1/messages":
+            return {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}}
+        if self.path == "/v1/responses":
+            return {"type": "response.output_text.delta", "delta": text, "sequence_number": 1}
+        return {"choices": [self._choice(text, whole=False, last=last)]}
+
+    def _failure(self) -> dict[str, Any]:
+        """Return the event with which vLLM ends a stream that failed."""
+        if self.path == "/v1/messages":
+            return {"type": "error", "error": {"type": ERROR["type"], "message": ERROR["message"]}}
+        if self.path == "/v1/responses":
+            return {"type": "error", "code": ERROR["type"], "message": ERROR["message"], "sequence_number": 2}
+        return {"error": ERROR}
+
     def _event(self, value: dict[str, Any]) -> None:
-        self._chunk(b"data: " + json.dumps(value).encode() + b"\n\n")
+        named = f"event: {value['type']}\n" if "type" in value else ""
+        self._chunk(f"{named}data: {json.dumps(value)}\n\n".encode())
 
     def _chunk(self, data: bytes) -> None:
         self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))

@@ -135,13 +135,33 @@ MESSAGE_EXTRAS: dict[str, dict[str, Any]] = {
   "stop_sequences": {"empty": [], "null": None, "blank": [""], "number": [5], "many": ["a"] * 100, "surrogate": ["\ud800"], "text": "x"},
   "metadata": {"user": {"user_id": "x"}, "list": [], "text": "x"}, "cache_salt": {"empty": "", "long": "x" * 2000, "number": 5}, "vllm_xargs": {"object": {"a": {}}, "list": {"a": [1]}}, "kv_transfer_params": {"object": {"a": 1}, "decode": {"do_remote_decode": True}, "list": []}, "ec_transfer_params": {"object": {"a": 1}}, "chat_template_kwargs": {"template": {"chat_template": "{{ 1 }}"}, "tokenize": {"tokenize": True}, "messages": {"messages": []}, "tools": {"tools": 5}, "list": []}, "mm_payload": {"none": "none", "bad": "x"}, "service_tier": {"auto": "auto"},
 }
+RESPONSE_NUMBERS = ("temperature", "top_p", "top_k", "min_p", "max_output_tokens", "top_logprobs", "presence_penalty", "frequency_penalty", "repetition_penalty", "seed", "priority", "max_tool_calls")
+RESPONSE_FLAGS = ("stream", "ignore_eos", "skip_special_tokens", "include_stop_str_in_output", "include_reasoning", "parallel_tool_calls", "enable_response_messages", "watermarking", "store", "background")
+FUNCTION = {"type": "function", "name": "f", "parameters": SCHEMA}
+RESPONSE_EXTRAS: dict[str, dict[str, Any]] = {
+  "input": {"null": None, "empty": "", "list": [], "number": 5, "numbers": [5], "nulls": [None], "empty_item": [{}], "surrogate": "\ud800", "nul": "\x00", "long": "word " * 20000, "message": [{"role": "user", "content": "x"}], "typed": [{"type": "message", "role": "user", "content": "x"}], "role_unknown": [{"role": "x", "content": "x"}], "no_role": [{"content": "x"}], "no_content": [{"role": "user"}], "null_content": [{"role": "user", "content": None}],
+    "parts": [{"role": "user", "content": [{"type": "input_text", "text": "x"}]}], "part_unknown": [{"role": "user", "content": [{"type": "x"}]}], "part_null": [{"role": "user", "content": [None]}], "part_null_text": [{"role": "user", "content": [{"type": "input_text", "text": None}]}], "no_parts": [{"role": "user", "content": []}], "image": [{"role": "user", "content": [{"type": "input_image", "image_url": "http://127.0.0.1:1/x"}]}], "image_file": [{"role": "user", "content": [{"type": "input_image", "image_url": "file:///etc/passwd", "detail": "auto"}]}], "file": [{"role": "user", "content": [{"type": "input_file", "file_data": "AAAA", "filename": "x"}]}],
+    "assistant": [{"role": "assistant", "content": "x"}], "answer": [{"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "x"}]}], "answer_bare": [{"role": "assistant", "content": [{"type": "output_text", "text": "x"}]}], "answer_empty": [{"type": "message", "role": "assistant", "content": []}], "answer_refusal": [{"type": "message", "role": "assistant", "content": [{"type": "refusal", "refusal": "x"}]}], "answer_unfinished": [{"type": "message", "role": "assistant", "id": "a", "status": "in_progress", "content": [{"type": "output_text", "text": "x", "annotations": []}]}], "answer_bad": [{"type": "message", "role": "assistant", "content": [{}]}], "answer_notes": [{"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "x", "annotations": [{}], "logprobs": [{}]}]}],
+    "call": [{"type": "function_call", "call_id": "a", "name": "f", "arguments": "{}"}, {"type": "function_call_output", "call_id": "a", "output": "x"}], "call_bare": [{"type": "function_call"}], "call_bad_json": [{"type": "function_call", "call_id": "a", "name": "f", "arguments": "{"}], "call_deep": [{"type": "function_call", "call_id": "a", "name": "f", "arguments": VERY_DEEP}], "call_digits": [{"type": "function_call", "call_id": "a", "name": "f", "arguments": "1" * 5000}], "call_list": [{"type": "function_call", "call_id": "a", "name": "f", "arguments": "[]"}], "call_namespace": [{"type": "function_call", "call_id": "a", "name": "f", "namespace": "n", "arguments": "{}"}], "output_bare": [{"type": "function_call_output"}], "output_no_call": [{"type": "function_call_output", "output": "x"}], "output_parts": [{"type": "function_call_output", "call_id": "a", "output": [{"type": "input_text", "text": "x"}]}], "output_bad_parts": [{"type": "function_call_output", "call_id": "a", "output": [{}]}], "output_number": [{"type": "function_call_output", "call_id": "a", "output": 5}],
+    "reasoning": [{"type": "reasoning", "summary": [{"type": "summary_text", "text": "x"}]}], "reasoning_empty": [{"type": "reasoning", "summary": []}], "reasoning_bare": [{"type": "reasoning"}], "reasoning_secret": [{"type": "reasoning", "summary": [], "encrypted_content": "x"}], "reference": [{"type": "item_reference", "id": "a"}], "search": [{"type": "file_search_call"}], "type_list": [{"type": []}], "type_number": [{"type": 5}], "text_item": ["x"]},
+  "instructions": {"text": "x", "empty": "", "null": None, "number": 5, "list": [{}], "surrogate": "\ud800", "long": "word " * 20000},
+  "tools": {"empty": [], "null": None, "bare": [{}], "ok": [FUNCTION], "nulls": [None], "no_name": [{"type": "function"}], "parameters_list": [{"type": "function", "name": "f", "parameters": []}], "parameters_null": [{"type": "function", "name": "f", "parameters": None}], "twice": [FUNCTION] * 2, "strict": [{**FUNCTION, "strict": True}], "search": [{"type": "web_search"}], "mcp": [{"type": "mcp", "server_label": "a", "server_url": "http://127.0.0.1:1"}], "code": [{"type": "code_interpreter", "container": {"type": "auto"}}], "custom": [{"type": "custom", "name": "f"}], "text": "x", "number": 5, "name_surrogate": [{"type": "function", "name": "\ud800", "parameters": {}}]},
+  "tool_choice": {"auto": "auto", "none": "none", "required": "required", "named": {"type": "function", "name": "f"}, "nameless": {"type": "function"}, "allowed": {"type": "allowed_tools", "mode": "auto", "tools": [{}]}, "hosted": {"type": "web_search_preview"}, "number": 5, "list": [], "null": None},
+  "text": {"null": None, "empty": {}, "plain": {"format": {"type": "text"}}, "object": {"format": {"type": "json_object"}}, "unknown": {"format": {"type": "xml"}}, "no_schema": {"format": {"type": "json_schema", "name": "a"}}, "schema_number": {"format": {"type": "json_schema", "name": "a", "schema": 5}}, "no_name": {"format": {"type": "json_schema", "schema": SCHEMA}}, "strict": {"format": {"type": "json_schema", "name": "a", "strict": True, "schema": SCHEMA}}, "verbosity": {"verbosity": "low"}, "list": [], "text": "x"},
+  "reasoning": {"low": {"effort": "low"}, "none": {"effort": "none"}, "bad": {"effort": "x"}, "summary": {"summary": "auto"}, "empty": {}, "text": "x"}, "include": {"logprobs": ["message.output_text.logprobs"], "secret": ["reasoning.encrypted_content"], "unknown": ["x"], "twice": ["message.output_text.logprobs"] * 2, "text": "x", "null": None, "numbers": [5]},
+  "previous_response_id": {"text": "resp_1", "empty": "", "number": 5}, "previous_input_messages": {"empty": [], "one": [{"role": "user", "content": "x"}], "nulls": [None], "number": 5}, "prompt": {"template": {"id": "pmpt_1"}, "null": None, "text": "x"}, "request_id": {"text": "x", "number": 5, "null": None, "long": "x" * 100000}, "session_id": {"text": "x", "number": 5}, "truncation": {"auto": "auto", "disabled": "disabled", "bad": "x", "null": None}, "service_tier": {"flex": "flex", "bad": "x"}, "metadata": {"one": {"a": "b"}, "number": {"a": 5}, "list": []}, "cache_salt": {"empty": "", "long": "x" * 2000, "ok": "x"}, "user": {"text": "x", "number": 5},
+  "vllm_xargs": {"object": {"a": {}}, "list": {"a": [1]}}, "kv_transfer_params": {"object": {"a": 1}, "decode": {"do_remote_decode": True}, "list": []}, "ec_transfer_params": {"object": {"a": 1}}, "chat_template_kwargs": {"template": {"chat_template": "{{ 1 }}"}, "messages": {"messages": []}, "tools": {"tools": 5}, "list": []}, "media_io_kwargs": {"object": {"image": {}}, "list": []}, "mm_processor_kwargs": {"object": {"a": 1}}, "mm_payload": {"none": "none", "bad": "x"}, "stop": STOP, "stop_token_ids": TOKENS, "logit_bias": BIAS, "structured_outputs": STRUCTURED,
+}
+RESPONSE_COMBINED = {
+  "logprobs": '"include": ["message.output_text.logprobs"], "top_logprobs": 5', "logprobs_many": '"include": ["message.output_text.logprobs"], "top_logprobs": 1000', "logprobs_stream": '"include": ["message.output_text.logprobs"], "top_logprobs": 2, "stream": true', "tools_required": '"tool_choice": "required", "tools": ' + js([FUNCTION]), "tools_named": '"tool_choice": {"type": "function", "name": "f"}, "tools": ' + js([FUNCTION]), "tools_other": '"tool_choice": {"type": "function", "name": "g"}, "tools": ' + js([FUNCTION]), "tools_allowed": '"tool_choice": {"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "f"}]}, "tools": ' + js([FUNCTION]), "tools_bad": '"tool_choice": "required", "tools": [{"type": "function", "name": "f", "parameters": {"type": "strang"}}]', "both": '"text": {"format": {"type": "json_object"}}, "structured_outputs": {"regex": "a"}', "stored": '"store": true, "background": true', "stream_bad_schema": '"stream": true, "text": {"format": {"type": "json_schema", "name": "a", "schema": {"type": "strang"}}}', "auto_long": '"truncation": "auto", "input": ' + js("word " * 5000), "context": '"max_output_tokens": 100000',
+}
 RAW = {
   "empty": "", "null": "null", "array": "[]", "number": "5", "text": '"x"', "broken": '{"model": ', "not_json": "hello", "deep": '{"model": "tiny", "x": ' + DEEP + "}", "very_deep": '{"model": "tiny", "x": ' + VERY_DEEP + "}", "very_deep_prompt": '{"model": "tiny", "prompt": ' + VERY_DEEP + ', "messages": ' + VERY_DEEP + "}", "deep_prompt": '{"model": "tiny", "prompt": ' + DEEP + ', "messages": ' + DEEP + "}", "nothing": "{}", "bytes": '{"model": "tiny", "prompt": "\udcff"}', "twice": '{"model": "tiny", "model": "nope", "prompt": "x", "messages": []}', "bom": "\ufeff{}",
   "deep_schema": '{"model": "tiny", "max_tokens": 3, "prompt": "x", "messages": [{"role": "user", "content": "x"}], "structured_outputs": {"json": ' + '{"a":' * 5000 + "1" + "}" * 5000 + "}}", "deep_format": '{"model": "tiny", "max_tokens": 3, "prompt": "x", "messages": [{"role": "user", "content": "x"}], "response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": ' + '{"items":' * 5000 + "{}" + "}" * 5000 + "}}}",
   "deep_kwargs": '{"model": "tiny", "max_tokens": 3, "prompt": "x", "messages": [{"role": "user", "content": "x"}], "chat_template_kwargs": {"a": ' + DEEP + '}, "kv_transfer_params": {"a": ' + DEEP + '}, "vllm_xargs": {"a": ' + DEEP + "}}",
   "deep_kv": '{"model": "tiny", "max_tokens": 3, "prompt": "x", "messages": [{"role": "user", "content": "x"}], "kv_transfer_params": {"a": ' + DEEP + "}}", "deep_ec": '{"model": "tiny", "max_tokens": 3, "prompt": "x", "messages": [{"role": "user", "content": "x"}], "ec_transfer_params": {"a": ' + DEEP + "}}",
 }
-BASES = {"chat": ("/v1/chat/completions", '"messages": [{"role": "user", "content": "hi"}]'), "completion": ("/v1/completions", '"prompt": "hi"'), "messages": ("/v1/messages", '"messages": [{"role": "user", "content": "hi"}]')}
+BASES = {"chat": ("/v1/chat/completions", '"messages": [{"role": "user", "content": "hi"}]'), "completion": ("/v1/completions", '"prompt": "hi"'), "messages": ("/v1/messages", '"messages": [{"role": "user", "content": "hi"}]'), "response": ("/v1/responses", '"input": "hi", "max_output_tokens": 3')}
 
 
 def body(kind: str, fields: str) -> str:
@@ -172,9 +192,32 @@ def message_cases() -> Iterator[tuple[str, str, str]]:
         yield f"count_tokens.raw.{name}", f"{path}/count_tokens", text
 
 
+def response_cases() -> Iterator[tuple[str, str, str]]:
+    """Yield the cases of OpenAI's newer API."""
+    path = BASES["response"][0]
+    for field in RESPONSE_NUMBERS:
+        for name, text in NUMBERS.items():
+            if (field, name) != ("max_output_tokens", "null"):  # as long as the context
+                yield f"response.{field}.{name}", path, body("response", f'"{field}": {text}')
+    for field in RESPONSE_FLAGS:
+        for name, text in FLAG_VALUES.items():
+            yield f"response.{field}.{name}", path, body("response", f'"{field}": {text}')
+    for field, values in RESPONSE_EXTRAS.items():
+        for name, value in values.items():
+            yield f"response.{field}.{name}", path, body("response", f'"{field}": {js(value)}')
+    for name, schema in SCHEMAS.items():
+        yield f"response.schema.{name}", path, body("response", f'"text": {{"format": {{"type": "json_schema", "name": "a", "schema": {js(schema)}}}}}')
+        yield f"response.tool.{name}", path, body("response", f'"tool_choice": "required", "tools": [{{"type": "function", "name": "f", "parameters": {js(schema)}}}]')
+    for name, fields in RESPONSE_COMBINED.items():
+        yield f"response.with.{name}", path, body("response", fields)
+    for name, text in RAW.items():
+        yield f"response.raw.{name}", path, text
+
+
 def cases() -> Iterator[tuple[str, str, str]]:
     """Yield name, path and body of each request."""
     yield from message_cases()
+    yield from response_cases()
     for kind in ("chat", "completion"):
         path = BASES[kind][0]
         numbers = BOTH_NUMBERS + (CHAT_NUMBERS if kind == "chat" else ())

@@ -89,8 +89,43 @@ def openai_models(to: Target) -> None:
 
 
 def openai_responses(to: Target) -> None:
-    """Use OpenAI's newer API."""
-    assert to.openai.responses.create(model=to.adapter, input="Hello", max_output_tokens=TOKENS).output_text
+    """Use OpenAI's newer API, with a text and with a conversation."""
+    answer = to.openai.responses.create(model=to.adapter, input="Hello", max_output_tokens=TOKENS)
+    assert answer.output_text
+    assert answer.usage
+    assert answer.usage.output_tokens == TOKENS
+    talk: Any = [*HELLO, *[item.model_dump(exclude_none=True) for item in answer.output], *HELLO]
+    again = to.openai.responses.create(
+        model=to.model, input=talk, instructions="Be short.", max_output_tokens=TOKENS, store=False
+    )
+    assert again.output_text
+
+
+def openai_responses_stream(to: Target) -> None:
+    """Stream through OpenAI's newer API."""
+    with to.openai.responses.stream(model=to.adapter, input="Hello", max_output_tokens=TOKENS) as stream:
+        assert "".join(event.delta for event in stream if event.type == "response.output_text.delta")
+        assert stream.get_final_response().output_text
+
+
+def openai_responses_of_vllm(to: Target) -> None:
+    """Offer a function, get back the request's id, and ask for what is not available."""
+    function: Any = {"type": "function", "name": "lookup", "parameters": {"type": "object", "properties": {}}}
+    asked: dict[str, Any] = {"model": to.adapter, "input": "Hello", "max_output_tokens": TOKENS}
+    named = to.openai.responses.create(**asked, tools=[function], extra_headers={"X-Request-Id": "named-77"})
+    assert named.id == "resp_named-77"
+    for unavailable in (
+        {"previous_response_id": named.id},
+        {"background": True},
+        {"store": True},
+        {"tools": [{"type": "web_search"}]},
+        {"input": [{"type": "item_reference", "id": "msg_1"}]},
+    ):
+        try:
+            to.openai.responses.create(**{**asked, **unavailable})
+        except openai.BadRequestError:
+            continue
+        raise AssertionError(f"{unavailable} was answered")
 
 
 def openai_embeddings(to: Target) -> None:
@@ -189,6 +224,8 @@ BOTH: tuple[Call, ...] = (
     openai_stream,
     openai_completion,
     openai_models,
+    openai_responses,
+    openai_responses_stream,
     anthropic_message,
     anthropic_stream,
     langchain_openai,
@@ -198,5 +235,5 @@ BOTH: tuple[Call, ...] = (
 )
 """Calls to either engine."""
 
-VLLM: tuple[Call, ...] = (*BOTH, anthropic_count)
-OLLAMA: tuple[Call, ...] = (*BOTH, openai_responses, openai_embeddings)
+VLLM: tuple[Call, ...] = (*BOTH, anthropic_count, openai_responses_of_vllm)
+OLLAMA: tuple[Call, ...] = (*BOTH, openai_embeddings)

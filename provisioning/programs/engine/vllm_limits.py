@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 LOWEST_PRIORITY = 19
 """Priority of the threads that compile a schema: threads that compute answers come first."""
 
-PROMPTS = ("messages", "prompt", "system")
-"""Keys of a request that may be lists: of chat, of completions, of Anthropic's API."""
+PROMPTS = ("messages", "prompt", "system", "input", "include")
+"""Keys of a request that may be lists: of chat, of completions, of Anthropic's API, of OpenAI's responses."""
 
 MOST_ITEMS = 4096
-"""Maximum number of items in one request's messages, prompts and tools together; a list of numbers is one prompt.
+"""Maximum number of items in one request's messages, prompts, inputs and tools together; numbers are one prompt.
 
 Each invalid item costs up to 0.1 ms (100,000 empty messages: 10 s), during which vLLM answers no other request.
 """

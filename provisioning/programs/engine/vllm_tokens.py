@@ -19,7 +19,8 @@ STANDARD_OUTPUT = 1
 
 CHAT = re.compile(r"chatcmpl-(.*)", re.DOTALL)
 COMPLETION = re.compile(r"cmpl-(.*)-(\d+)", re.DOTALL)
-"""vLLM puts these before the id of the header X-Request-Id, and behind it the number of the prompt."""
+RESPONSE = re.compile(r"resp_(.*)_(\d+)", re.DOTALL)
+"""vLLM puts these before the id of the header X-Request-Id, and behind it the number of the prompt or of the turn."""
 
 
 def install() -> None:
@@ -60,7 +61,7 @@ def line(request: Any, base: str) -> str:
 
 def gateways_id(name: str) -> str:
     """Return the id of the header X-Request-Id in vLLM's name of a request."""
-    for pattern in (CHAT, COMPLETION):
+    for pattern in (CHAT, COMPLETION, RESPONSE):
         found = pattern.fullmatch(name)
         if found:
             return found[1]

@@ -26,12 +26,15 @@ HEALTH_PATH = "/health"
 Paths = Mapping[str, tuple[str, ...]]
 """Whole paths by method."""
 
-OPENAI_PATHS: Paths = {"GET": (HEALTH_PATH, "/v1/models"), "POST": ("/v1/chat/completions", "/v1/completions")}
+OPENAI_PATHS: Paths = {
+    "GET": (HEALTH_PATH, "/v1/models"),
+    "POST": ("/v1/chat/completions", "/v1/completions", "/v1/responses"),
+}
 
 VLLM_PATHS: Paths = {"POST": ("/v1/messages", "/v1/messages/count_tokens")}
-"""Anthropic's API, as vLLM has it. Its /v1/responses stays closed: decision 16 says why."""
+"""Anthropic's API, as vLLM has it."""
 
-OLLAMA_V1_PATHS: Paths = {"POST": ("/v1/embeddings", "/v1/messages", "/v1/responses")}
+OLLAMA_V1_PATHS: Paths = {"POST": ("/v1/embeddings", "/v1/messages")}
 """Paths of OpenAI's and Anthropic's API that Ollama adds; below /v1/models also each served name."""
 
 OLLAMA_PATHS: Paths = {"GET": ("/api/tags",), "POST": ("/api/chat", "/api/generate")}

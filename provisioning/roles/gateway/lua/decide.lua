@@ -13,6 +13,7 @@ local policy = require("policy")
 local answers = require("answers")
 local waits = require("waits")
 
+local RESPONSES = "/v1/responses"
 local SOON_S = 0.2 -- HAProxy's timers may end a little early
 
 -- Tells at once that a body is text. What it does not match, strict_json.lua looks at itself.
@@ -57,6 +58,20 @@ local function class_of(txn, client)
   return asked == "batch" and "batch" or client.class
 end
 
+-- Refuses what needs a response that somebody stored: no engine stores any.
+local function stateless(txn, fields)
+  if txn:get_var("txn.path") ~= RESPONSES then
+    return
+  end
+  for _, name in ipairs({ "store", "background", "previous_response_id", "conversation" }) do
+    local field = fields[name]
+    if field and field.type ~= "null" and field.value ~= false then
+      local message = ("No response is stored: leave out `%s`, and write the whole conversation into `input`."):format(name)
+      return answers.refuse(txn, 400, "invalid_request_error", "not_stored", message)
+    end
+  end
+end
+
 -- Lets the engine give a shorter answer if the config says so for this wait.
 local function degrade(txn, name, wait_s)
   local rule = policy.degrade[name]
@@ -97,6 +112,7 @@ local function read(txn, client_name, client)
   txn:set_var("txn.model", name)
   txn:set_var("txn.adapter", model.adapter)
   txn:set_var("txn.pool", pool.name)
+  stateless(txn, fields)
   txn:set_var("txn.class", class_of(txn, client))
   if #pool.servers > 1 then
     txn:set_var("txn.head", txn.c:xxh64(model.adapter .. "\0" .. (fields.prompt_head or "")))

@@ -47,6 +47,7 @@ M.REASONS = {
 
 local FIELDS = {
   "model", "stream", "max_tokens", "max_completion_tokens", "max_output_tokens", "n", "best_of",
+  "store", "background", "previous_response_id", "conversation",
 }
 local OPTION_FIELDS = { "num_predict" } -- Ollama's, below `options`
 local PROMPT_KEYS = { "system", "instructions", "messages", "prompt", "input", "tools" }

@@ -58,6 +58,8 @@ def test_answers_are_prompts_times_n(limits: ModuleType, prompt: object, n: obje
         ({"messages": [{}], "system": [{}] * 4}, 5),
         ({"messages": [{"content": [{"type": "tool_result", "content": [{}] * 3}]}]}, 5),
         ({"stop": ["a"] * 9}, 0),
+        ({"input": "text", "include": ["x"] * 3}, 3),
+        ({"input": [{"role": "user", "content": [{}] * 3}, {"type": "function_call_output", "output": [{}] * 2}]}, 7),
     ],
 )
 def test_items_that_are_validated_one_by_one_are_counted(limits: ModuleType, body: Any, count: int) -> None:
@@ -105,10 +107,10 @@ def test_log_probabilities_of_a_prompt_are_refused_if_they_crash_the_engine(
 @pytest.mark.parametrize(
     ("others", "plugins", "path"),
     [
-        ({}, "llm_deploy_limits,llm_deploy_tokens", request_limits.PLUGIN_DIR),
+        ({}, "llm_deploy_limits,llm_deploy_responses,llm_deploy_tokens", request_limits.PLUGIN_DIR),
         (
             {"VLLM_PLUGINS": "llm_deploy_adapters", "PYTHONPATH": "/a"},
-            "llm_deploy_adapters,llm_deploy_limits,llm_deploy_tokens",
+            "llm_deploy_adapters,llm_deploy_limits,llm_deploy_responses,llm_deploy_tokens",
             f"/a:{request_limits.PLUGIN_DIR}",
         ),
     ],

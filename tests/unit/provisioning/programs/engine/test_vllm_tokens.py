@@ -66,7 +66,8 @@ def test_a_finished_request_is_one_line_of_json(
         ("cmpl-0f3a-77-0", "0f3a-77"),
         ("cmpl-0f3a-77-12", "0f3a-77"),
         ("cmpl-chatcmpl-x-0", "chatcmpl-x"),
-        ("resp_1234", "resp_1234"),
+        ("resp_0f3a_77_0", "0f3a_77"),
+        ("other-1234", "other-1234"),
     ],
 )
 def test_the_id_is_the_one_that_the_gateway_gave(tokens: ModuleType, name: str, expected: str) -> None:

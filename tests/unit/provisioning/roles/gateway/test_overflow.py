@@ -79,6 +79,16 @@ def make_unhealthy(gateway: RunningGateway, engine: EngineDouble) -> None:
     wait_for(lambda: "DOWN" in states(gateway, "main"), "the engine to be down")
 
 
+@pytest.mark.parametrize("path", ["/v1/responses", "/v1/messages"])
+def test_a_request_in_a_form_that_nobody_translates_never_leaves(
+    gateway: RunningGateway, engine: EngineDouble, provider: ProviderDouble, path: str
+) -> None:
+    make_unhealthy(gateway, engine)
+    asked = {**json.loads(BODY), "input": "hello"}
+    assert gateway.ask("POST", path, body=json.dumps(asked).encode()).code == "engine_unavailable"
+    assert provider.received == []
+
+
 def test_a_ready_engine_answers(gateway: RunningGateway, provider: ProviderDouble) -> None:
     wait_for(lambda: gateway.ask("GET", "/health").status == 200, "the engine")
     reply = gateway.ask("POST", CHAT, body=BODY)

@@ -72,11 +72,16 @@ def computed(engine: EngineDouble) -> list[dict[str, Any]]:
 CAPS = {"max_tokens": 8, "n": 2, "prompt_kib": 1}
 
 CHAT = "/v1/chat/completions"
+RESPONSES = "/v1/responses"
 
 TOO_LARGE: dict[str, tuple[dict[str, Any], str]] = {
     "max_tokens": ({"max_tokens": 9}, "max_tokens_too_large"),
     "max_completion_tokens": ({"path": CHAT, "max_completion_tokens": 9}, "max_tokens_too_large"),
     "one name of two": ({"path": CHAT, "max_tokens": 1, "max_completion_tokens": 9}, "max_tokens_too_large"),
+    "max_output_tokens": ({"path": RESPONSES, "max_output_tokens": 9}, "max_tokens_too_large"),
+    "an input": ({"path": RESPONSES, "input": "x" * 1025}, "prompt_too_large"),
+    "instructions": ({"path": RESPONSES, "instructions": "x" * 1025}, "prompt_too_large"),
+    "items": ({"path": RESPONSES, "input": [{"role": "user", "content": "x" * 1025}]}, "prompt_too_large"),
     "an endless answer": ({"max_tokens": -1}, "max_tokens_too_large"),
     "an empty answer": ({"max_tokens": 0}, "max_tokens_too_large"),
     "n": ({"n": 3}, "n_too_large"),
@@ -93,6 +98,7 @@ TOO_LARGE: dict[str, tuple[dict[str, Any], str]] = {
 def test_request_above_a_cap_stops_at_the_gateway(
     new_gateway: NewGateway, engine: EngineDouble, body: dict[str, Any], code: str
 ) -> None:
+    engine.faults.add("open_paths")
     gateway = new_gateway(clients=clients(caps=CAPS))
     reply = ask(gateway, **body)
     assert (reply.status, reply.code) == (400, code)
@@ -163,10 +169,10 @@ def test_what_was_not_decided_to_the_end_is_refused(
 
 OTHER_LENGTHS: list[tuple[str, dict[str, Any]]] = [
     ("/v1/completions", {"max_completion_tokens": 1}),
-    ("/v1/completions", {"options": {"num_predict": 1}}),
     (CHAT, {"max_output_tokens": 1}),
     (CHAT, {"options": {"num_predict": 1}}),
     ("/v1/messages", {"max_completion_tokens": 1}),
+    (RESPONSES, {"max_tokens": 1, "max_completion_tokens": 1}),
 ]
 
 
@@ -199,6 +205,32 @@ def test_the_limits_know_each_path_that_gets_a_body() -> None:
 
 def _cap(got: Received) -> str | None:
     return next((value for name, value in got.headers.items() if name.lower() == "x-llm-max-tokens"), None)
+
+
+STORED: list[tuple[dict[str, Any], int]] = [
+    ({"store": True}, 400),
+    ({"store": False}, 200),
+    ({"store": None}, 200),
+    ({"background": True}, 400),
+    ({"background": False, "previous_response_id": None}, 200),
+    ({"previous_response_id": "resp_1"}, 400),
+    ({"previous_response_id": ""}, 400),
+    ({"conversation": {"id": "conv_1"}}, 400),
+    ({"conversation": "conv_1"}, 400),
+]
+
+
+@pytest.mark.parametrize("ollama", [False, True])
+def test_a_response_that_needs_an_earlier_one_is_refused(tmp_path: Path, engine: EngineDouble, ollama: bool) -> None:
+    """Ollama ignored `previous_response_id`, and answered without the conversation."""
+    engine.faults |= {"open_paths", "no_key_needed"}
+    serving = ollama_serving(engine.port) if ollama else None
+    with running_gateway(tmp_path, engine, serving=serving) as gateway:
+        wait_for(lambda: gateway.engine_is("UP"), "the engine")
+        for body, status in STORED:
+            reply = ask(gateway, path=RESPONSES, **body)
+            assert (reply.status, reply.status == 400 and reply.code) == (status, status == 400 and "not_stored"), body
+        assert ask(gateway, path=CHAT, store=True).status == 200  # of chat completions, where it asks for no answer
 
 
 @pytest.mark.parametrize("name", ["X-LLM-Max-Tokens", "x-llm-max-tokens", "X_LLM_Max_Tokens", "X-LLM-Other"])

@@ -21,12 +21,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
-from serving.clients.answer import Answer, LLMError, LLMSettingsError
+from serving.clients.answer import Answer, BrokenOffError, LLMError, LLMSettingsError
 from serving.clients.retries import Retries
 from serving.clients.sdks import Asked, ClaudeShape, OpenAIShape
 from serving.clients.settings import OUTSIDE, Settings
 
-__all__ = ["Answer", "LLMClient", "LLMError", "LLMSettingsError", "Retries", "Settings", "Stream"]
+__all__ = ["Answer", "BrokenOffError", "LLMClient", "LLMError", "LLMSettingsError", "Retries", "Settings", "Stream"]
 
 Message = Mapping[str, Any]
 """{"role": "user" | "assistant" | "system", "content": "text"}"""
@@ -116,7 +116,7 @@ class LLMClient:
         temperature: float | None = None,
         request_id: str | None = None,
     ) -> Stream:
-        """Return the answer as a stream. Raises LLMError, also while the stream is read.
+        """Return the answer as a stream. Raises LLMError, and BrokenOffError while the stream is read.
 
         A stream that has begun is never asked for again: its reader has seen half of the answer.
         """

@@ -15,6 +15,15 @@ class LLMError(Exception):
         self.retry_after_s: float | None = None
 
 
+class BrokenOffError(LLMError):
+    """An answer that began and did not end: half of it is never given as the whole."""
+
+    def __init__(self, what: str, text: str) -> None:
+        super().__init__(what)
+        self.text = text
+        """What of the answer had come."""
+
+
 class LLMSettingsError(LLMError):
     """A setting is missing or wrong. The text says where, what, and what to write."""
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from serving.clients.answer import Answer, LLMError, LLMSettingsError
+from serving.clients.answer import Answer, BrokenOffError, LLMError, LLMSettingsError
 from serving.clients.settings import OUTSIDE, Settings
 
 CONNECT_S = 10.0
@@ -87,7 +87,7 @@ class OpenAIShape:
     def _pieces(self, asked: Asked, headers: Mapping[str, str], events: Any) -> Generator[str, None, Answer]:
         pieces: list[str] = []
         answer = Answer(text="", model=self.settings.model, request_id=asked.request_id, **_marks(headers))
-        with _translated(self, begun=True), events:
+        with _translated(self, begun=pieces), events:
             for event in events:
                 answer = _counted(replace(answer, model=event.model or answer.model), event.usage)
                 for choice in event.choices[:1]:
@@ -142,7 +142,7 @@ class ClaudeShape:
     def _pieces(self, asked: Asked, headers: Mapping[str, str], events: Any) -> Generator[str, None, Answer]:
         pieces: list[str] = []
         answer = Answer(text="", model=self.settings.model, request_id=asked.request_id, **_marks(headers))
-        with _translated(self, begun=True), events:
+        with _translated(self, begun=pieces), events:
             for event in events:
                 if event.type == "message_start":
                     answer = _counted_by_claude(replace(answer, model=event.message.model), event.message.usage)
@@ -195,25 +195,31 @@ def _connection(settings: Settings, timeout_s: float, client: Callable[..., Any]
 
 
 @contextmanager
-def _translated(shape: OpenAIShape | ClaudeShape, *, begun: bool = False) -> Iterator[None]:
-    """Raise LLMError in place of the SDK's errors. An answer that has begun is never asked for again."""
+def _translated(shape: OpenAIShape | ClaudeShape, *, begun: list[str] | None = None) -> Iterator[None]:
+    """Raise LLMError in place of the SDK's errors; BrokenOffError once an answer has `begun`, with its pieces."""
     import httpx2
 
     where = f"{shape.settings.provider} at {shape.settings.url}"
-    said = "the answer broke off" if begun else "no answer"
     try:
         yield
     except shape.errors as error:
-        response = getattr(error, "response", None)
+        response, cause = getattr(error, "response", None), error.__cause__ or error
+        if begun is not None:
+            raise _broken_off(where, cause, begun) from error
         if response is not None:
             raise _refused(where, error, response) from error
-        cause = error.__cause__ or error
         # A request that timed out may still be computed; sending it again would double the load.
         unsent = isinstance(cause, httpx2.ConnectTimeout | httpx2.PoolTimeout)
-        retry = not begun and (unsent or not isinstance(cause, httpx2.TimeoutException))
-        raise LLMError(f"{where}: {said} ({_line(cause)})", retry=retry) from error
-    except httpx2.HTTPError as error:
-        raise LLMError(f"{where}: {said} ({_line(error)})") from error
+        retry = unsent or not isinstance(cause, httpx2.TimeoutException)
+        raise LLMError(f"{where}: no answer ({_line(cause)})", retry=retry) from error
+    except (httpx2.HTTPError, ValueError) as error:  # the SDKs leave these as they are while they read a stream
+        if begun is not None:
+            raise _broken_off(where, error, begun) from error
+        raise LLMError(f"{where}: no answer ({_line(error)})") from error
+
+
+def _broken_off(where: str, cause: object, pieces: list[str]) -> BrokenOffError:
+    return BrokenOffError(f"{where}: the answer broke off ({_line(cause)})", "".join(pieces))
 
 
 def _refused(where: str, error: Any, response: Any) -> LLMError:
@@ -284,5 +290,7 @@ def _counted_by_claude(answer: Answer, usage: Any) -> Answer:
 def _whole(provider: str, answer: Answer) -> Answer:
     """Return a streamed answer. Raises LLMError if it stopped without a reason: then the rest of it is missing."""
     if answer.finish_reason is None:
-        raise LLMError(f"{provider}: the answer broke off (the stream ended without a finish reason)")
+        raise BrokenOffError(
+            f"{provider}: the answer broke off (the stream ended without a finish reason)", answer.text
+        )
     return answer

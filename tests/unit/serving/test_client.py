@@ -15,7 +15,7 @@ import yaml
 
 import serving.clients
 from core.paths import CHECKOUT
-from serving.client import LLMClient, LLMError, LLMSettingsError, Retries, Settings
+from serving.client import BrokenOffError, LLMClient, LLMError, LLMSettingsError, Retries, Settings
 from tests.doubles.scripted_http import Scripted, ScriptedServer, scripted_server
 
 KEY = "sk-test-key-that-nobody-may-print"
@@ -269,6 +269,7 @@ def test_a_wait_is_never_shorter_than_retry_after() -> None:
     [
         ("gateway", Scripted(events=OPENAI_EVENTS[:1], cut=True), "the answer broke off ("),
         ("gateway", Scripted(events=[OPENAI_EVENTS[0], "[DONE]"]), "ended without a finish reason"),
+        ("gateway", Scripted(events=[OPENAI_EVENTS[0], "{"]), "Expecting property name"),
         ("gateway", Scripted(events=[OPENAI_EVENTS[0], {"error": {"message": "engine died"}}]), "engine died"),
         ("claude", Scripted(events=CLAUDE_EVENTS[:3], named=True, cut=True), "the answer broke off ("),
         ("claude", Scripted(events=CLAUDE_EVENTS[:3], named=True), "ended without a finish reason"),
@@ -281,9 +282,10 @@ def test_a_stream_that_broke_off_is_an_error_and_not_repeated(
     server.answers = [stream]
     pieces = iter(new_client(provider).stream("What?"))
     assert next(pieces) == "A "
-    with pytest.raises(LLMError) as raised:
+    with pytest.raises(BrokenOffError, match="the answer broke off") as raised:
         next(pieces)
     assert said in str(raised.value)
+    assert (raised.value.text, raised.value.retry) == ("A ", False)
     assert len(server.requests) == 1
 
 

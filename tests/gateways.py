@@ -340,8 +340,8 @@ def sample_credentials(certificate: str = "PEM") -> Credentials:
 
 
 def haproxy() -> str:
-    """Return HAProxy's path: /usr/sbin is not on everybody's PATH."""
-    found = shutil.which("haproxy", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    """Return HAProxy's path: the variable HAPROXY, or the installed one. /usr/sbin is not on everybody's PATH."""
+    found = os.environ.get("HAPROXY") or shutil.which("haproxy", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     assert found, "these tests need the package haproxy: tools/bootstrap.sh tests"
     return found
 

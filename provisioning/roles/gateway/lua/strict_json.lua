@@ -50,7 +50,10 @@ local FIELDS = {
   "store", "background", "previous_response_id", "conversation",
 }
 local OPTION_FIELDS = { "num_predict" } -- Ollama's, below `options`
-local PROMPT_KEYS = { "system", "instructions", "messages", "prompt", "input", "tools" }
+local PROMPT_KEYS = {
+  "system", "instructions", "messages", "prompt", "input", "tools", "functions", "documents",
+  "suffix", "template", "context", -- of Ollama's own API, which has a conversation's tokens in the last one
+}
 
 -- Go's encoding/json, so Ollama, takes `Model` for `model`.
 local KNOWN, KNOWN_OPTIONS = { options = true }, {}

@@ -89,6 +89,8 @@ TOO_LARGE: dict[str, tuple[dict[str, Any], str]] = {
     "prompts": ({"prompt": ["a", "b", "c"]}, "n_too_large"),
     "two answers to each of two prompts": ({"prompt": [[1], [2, 3]], "n": 2}, "n_too_large"),
     "a prompt": ({"prompt": "x" * 1025}, "prompt_too_large"),
+    "documents": ({"documents": [{"text": "x" * 1025}]}, "prompt_too_large"),
+    "an earlier conversation": ({"context": [100_000] * 129}, "prompt_too_large"),
     "messages": ({"messages": [{"role": "user", "content": "x" * 1025}]}, "prompt_too_large"),
     "text for a number": ({"max_tokens": "9"}, "invalid_number"),
 }

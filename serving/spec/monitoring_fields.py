@@ -132,7 +132,7 @@ class MonitoringSpec(Frozen):
         default=10,
         gt=0,
         le=600,
-        description="The alert FirstTokenSlow fires if 5 % wait longer for the first byte, or for vLLM's first token.",
+        description="The alert FirstTokenSlow fires if 5 %, batches aside, wait longer for the first token.",
     )
     error_share: float = Field(
         default=0.05, gt=0, lt=1, description="The alert ErrorShareHigh fires if more answers are errors of the server."

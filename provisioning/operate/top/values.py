@@ -172,9 +172,9 @@ def _classes(requests: Sequence[Mapping[str, Any]]) -> Iterator[ClassRow]:
         mine = [request for request in requests if request["class"] == name]
         waits = sorted(request["queue_ms"] / 1000 for request in mine if _came_through(request))
         firsts = sorted(
-            (request["queue_ms"] + request["first_byte_ms"]) / 1000
+            request["first_token_ms"] / 1000
             for request in mine
-            if _came_through(request) and request["status"] < TOO_MANY
+            if request["first_token_ms"] >= 0 and request["status"] < TOO_MANY
         )
         refused = [request for request in mine if request["decision"] == "refused"]
         yield ClassRow(
@@ -189,7 +189,7 @@ def _classes(requests: Sequence[Mapping[str, Any]]) -> Iterator[ClassRow]:
 
 
 def _came_through(request: Mapping[str, Any]) -> bool:
-    """Return whether a request got an answer's first byte from an engine."""
+    """Return whether an answer to a request began."""
     return bool(request["queue_ms"] >= 0 and request["first_byte_ms"] >= 0)
 
 

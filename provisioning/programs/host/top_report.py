@@ -24,6 +24,8 @@ ANSWER_S = 3.0
 MOST_LINES = 5000
 """Newest lines of the access log that are read; more would take longer than a refresh."""
 
+REQUEST_FIELDS = ("class", "model", "adapter", "decision", "reason", "status", "queue_ms", "first_byte_ms")
+
 SAMPLE = re.compile(r"([A-Za-z_:][\w:]*)(?:\{(.*)\})? (\S+)")
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
@@ -77,11 +79,14 @@ def requests(unit: str, window_s: int) -> list[dict[str, Any]] | None:
             except ValueError:
                 continue
             if seen.get("method") == "POST":
-                found.append({name: seen.get(name) for name in REQUEST_FIELDS})
+                found.append({**{name: seen.get(name) for name in REQUEST_FIELDS}, **first_token(seen)})
     return found
 
 
-REQUEST_FIELDS = ("class", "model", "adapter", "decision", "reason", "status", "queue_ms", "first_byte_ms", "ended")
+def first_token(line: dict[str, Any]) -> dict[str, int]:
+    """Return the time to the first token; -1 if there was none, or if the gateway is older than this field."""
+    said = line.get("first_token_ms", "-")
+    return {"first_token_ms": int(said) if said.isdigit() else -1}
 
 
 def metrics(url: str, key: str = "") -> list[tuple[str, dict[str, str], float]]:

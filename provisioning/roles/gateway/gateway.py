@@ -74,13 +74,16 @@ LOG_FIELDS = {
     "receive_ms": "%TR",
     "queue_ms": "%Tw",
     "first_byte_ms": "%Tr",
+    "first_token_ms": '"%[var(txn.first_token_ms)]"',
     "total_ms": "%Ta",
     "queued_before": "%bq",
     "retries": '"%rc"',
     "ended": '"%ts"',
     "tls": '"%sslv"',
 }
-"""Fields of a line of the access log, in HAProxy's terms; `time` is the end of the answer, -1 means never."""
+"""Fields of a line of the access log, in HAProxy's terms; `time` is the end of the answer.
+
+-1 means never, for the first token `-`."""
 
 
 def gateway(

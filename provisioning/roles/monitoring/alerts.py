@@ -109,11 +109,8 @@ def _gateway_alerts(gateway: GatewaySpec, monitoring: MonitoringSpec, proxies: s
         )
     yield Alert(
         name="FirstTokenSlow",
-        # The second half is for streams of vLLM, whose headers come before it computes.
         expr="histogram_quantile(0.95, sum by (class, model, le) (rate("
-        f'llm_first_token_seconds_bucket{{class!="batch"}}[5m]))) > {monitoring.first_token_p95_s:g} or '
-        "histogram_quantile(0.95, sum by (model, le) (label_replace(rate(vllm:time_to_first_token_seconds_bucket[5m]), "
-        f'"model", "$1", "model_name", "(.*)"))) > {monitoring.first_token_p95_s:g}',
+        f'llm_first_token_seconds_bucket{{class!="batch"}}[5m]))) > {monitoring.first_token_p95_s:g}',
         for_s=300,
         severity="warning",
         summary="The first token of {{ $labels.model }} takes {{ $value | humanizeDuration }} (p95).",

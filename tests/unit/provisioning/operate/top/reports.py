@@ -4,16 +4,18 @@ from typing import Any
 
 from provisioning.operate.top.values import Seen
 
+UNANSWERED = {"first_byte_ms": -1, "first_token_ms": -1}
+
 
 def request(**changed: Any) -> dict[str, Any]:
     """Return a line of the access log."""
     values = {"class": "interactive", "model": "qwen", "adapter": "-", "decision": "served", "reason": "-"}
-    return {**values, "status": 200, "queue_ms": 100, "first_byte_ms": 300, "ended": "--", **changed}
+    return {**values, "status": 200, "queue_ms": 100, "first_byte_ms": 0, "first_token_ms": 400, **changed}
 
 
 def refused(reason: str) -> dict[str, Any]:
     """Return the line of a request that the gateway refused."""
-    return request(status=429, decision="refused", reason=reason, queue_ms=-1, first_byte_ms=-1)
+    return request(status=429, decision="refused", reason=reason, queue_ms=-1, **UNANSWERED)
 
 
 def server(name: str, state: str = "UP", running: int = 0, places: int = 8) -> dict[str, Any]:
@@ -48,7 +50,12 @@ def gateway(*servers: dict[str, Any], waiting: int = 0, requests: Any = (), **ch
 
 def pool() -> list[Seen]:
     """Return a gateway machine and two engines, one of which does not answer."""
-    requests = [request()] * 19 + [request(queue_ms=6000)] + [refused("queue_full")] * 2 + [request(status=502)]
+    requests = (
+        [request()] * 19
+        + [request(queue_ms=6000, first_token_ms=6300)]
+        + [refused("queue_full")] * 2
+        + [request(status=502)]
+    )
     overflow = {
         "spent_usd": [{"provider": "together", "period": "day", "value": 4.2}],
         "cap_usd": [{"provider": "together", "period": "day", "value": 5.0}],

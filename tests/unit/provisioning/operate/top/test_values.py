@@ -6,7 +6,16 @@ from typing import Any
 import pytest
 
 from provisioning.operate.top.values import ClassRow, Seen, percentile, top
-from tests.unit.provisioning.operate.top.reports import engine, gateway, pool, refused, report, request, server
+from tests.unit.provisioning.operate.top.reports import (
+    UNANSWERED,
+    engine,
+    gateway,
+    pool,
+    refused,
+    report,
+    request,
+    server,
+)
 
 
 def test_a_pool() -> None:
@@ -64,14 +73,18 @@ CLASSES: dict[str, tuple[list[dict[str, Any]], dict[str, Any]]] = {
     ),
     "only refused ones": ([refused("too_long")], {"refused": 1, "first_p50_s": None, "wait_p95_s": None}),
     "a wait that timed out counts as refused": (
-        [request(status=429, first_byte_ms=-1, queue_ms=30_000)],
+        [request(status=429, queue_ms=30_000, **UNANSWERED)],
         {"refused": 1, "errors": 0, "first_p50_s": None},
     ),
     "an error of the engine has no first token": (
         [request(status=502)],
         {"errors": 1, "refused": 0, "first_p50_s": None, "wait_p95_s": 0.1},
     ),
-    "a client that hung up before the answer": ([request(status=-1, first_byte_ms=-1)], {"errors": 1, "refused": 0}),
+    "a stream whose engine broke off before its first token": (
+        [request(first_token_ms=-1)],
+        {"requests": 1, "first_p50_s": None, "wait_p95_s": 0.1},
+    ),
+    "a client that hung up before the answer": ([request(status=-1, **UNANSWERED)], {"errors": 1, "refused": 0}),
     "a mistake of the client does not count as an error": ([request(status=400)], {"errors": 0, "refused": 0}),
 }
 

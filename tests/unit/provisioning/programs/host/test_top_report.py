@@ -13,7 +13,15 @@ from tests.doubles.engine import ENGINE_KEY, EngineDouble
 from tests.gateways import wait_for
 from tests.unit.provisioning.conftest import NewGateway
 
-POST = {"method": "POST", "client": "default", "address": "192.0.2.1", "class": "batch", "status": 200, "queue_ms": 3}
+POST = {
+    "method": "POST",
+    "client": "default",
+    "address": "192.0.2.1",
+    "class": "batch",
+    "status": 200,
+    "queue_ms": 3,
+    "first_token_ms": "40",
+}
 
 
 def test_running_and_waiting_requests(new_gateway: NewGateway, engine: EngineDouble) -> None:
@@ -83,8 +91,18 @@ def test_requests_of_the_log_without_their_senders(tmp_path: Path, monkeypatch: 
     other: dict[str, Any] = {**POST, "method": "GET"}
     journal(tmp_path, monkeypatch, "Server main/one is UP", json.dumps(POST), json.dumps(other), '{"cut off', "{}")
     found = top_report.requests("haproxy.service", 60)
-    assert found == [{**dict.fromkeys(top_report.REQUEST_FIELDS), "class": "batch", "status": 200, "queue_ms": 3}]
+    seen = {"class": "batch", "status": 200, "queue_ms": 3, "first_token_ms": 40}
+    assert found == [{**dict.fromkeys(top_report.REQUEST_FIELDS), **seen}]
     assert "--since=-60s" in (tmp_path / "asked").read_text()
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [({"first_token_ms": "0"}, 0), ({"first_token_ms": "-"}, -1), ({}, -1)],
+    ids=["at once", "the answer had no body", "a gateway before its next provision"],
+)
+def test_first_token_of_a_line(line: dict[str, Any], expected: int) -> None:
+    assert top_report.first_token(line) == {"first_token_ms": expected}
 
 
 def test_a_broken_part_leaves_the_others(

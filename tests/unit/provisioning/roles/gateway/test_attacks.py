@@ -219,7 +219,7 @@ def test_both_ends_of_a_long_answer_are_kept_alive(new_gateway: NewGateway, engi
     engine.steps = threading.Semaphore(0)
     stream = Stream(gateway)
     with stream.connection:
-        stream.read_until(b"\r\n\r\n")
+        wait_for(lambda: engine.running == 1, "the engine")
         for end, most_s in ((rf"{ADDRESS}:{gateway.port}\s+\S+", 30), (rf"{ADDRESS}:\d+\s+{ADDRESS}:{engine.port}", 5)):
             wait_for(lambda: is_kept_alive(end, most_s), f"a keep-alive timer of {most_s} s at {end}")  # noqa: B023  # at once
         engine.steps.release(len(TOKENS))

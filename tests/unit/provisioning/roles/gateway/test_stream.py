@@ -41,7 +41,6 @@ def test_each_token_arrives_before_the_engine_makes_the_next(new_gateway: NewGat
     engine.steps = threading.Semaphore(0)
     stream = Stream(gateway)
     with stream.connection:
-        stream.read_until(b"\r\n\r\n")
         for index, token in enumerate(TOKENS):
             assert token.encode() not in stream.data
             engine.steps.release()
@@ -84,10 +83,10 @@ def test_reload_lets_running_streams_end_and_serves_new_requests(new_gateway: Ne
 def test_an_old_process_survives_some_reloads_only(new_gateway: NewGateway, engine: EngineDouble) -> None:
     """Each takes 4.7 MiB, so about a hundred reloads within an hour reached the memory limit of the unit."""
     gateway = new_gateway()
-    engine.steps = threading.Semaphore(0)
+    engine.steps = threading.Semaphore(1)
     stream = Stream(gateway)
     with stream.connection:
-        stream.read_until(b"\r\n\r\n")
+        stream.read_until(TOKENS[0].encode())
         old = Path("/proc") / gateway.worker()
         for _ in range(OLD_PROCESSES):
             gateway.reload()

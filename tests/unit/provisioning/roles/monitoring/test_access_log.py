@@ -40,10 +40,17 @@ def test_requests_become_metrics(new_gateway: NewGateway, engine: EngineDouble, 
         assert metrics.sum("llm_queue_seconds_bucket", pool="main", le="0.1") == 4, "a wait of 0 is in a bucket"
 
 
-def test_a_wait_in_the_queue_is_part_of_the_time_to_the_first_token(tmp_path: Path) -> None:
+def test_the_wait_and_the_first_token_are_histograms(tmp_path: Path) -> None:
     line = {
         **dict.fromkeys(("client", *READ_FIELDS), "x"),
-        **{"method": "POST", "decision": "served", "status": 200, "queue_ms": 2500, "first_byte_ms": 700},
+        **{
+            "method": "POST",
+            "decision": "served",
+            "status": 200,
+            "queue_ms": 2500,
+            "first_byte_ms": 7,
+            "first_token_ms": "3200",
+        },
     }
     text = json.dumps({name: line.get(name, 0) for name in LOG_FIELDS}, separators=(",", ":"))
     log = tmp_path / "log"

@@ -59,11 +59,11 @@ GATEWAY = Dashboard(
             queries=(Query(expr='sum by (proxy) (haproxy_backend_active_servers{proxy!~"engine-metrics|overflow"})'),),
         ),
         Panel(
-            title="Requests waiting",
+            title="Requests waiting now",
             unit="short",
             kind="stat",
             width=4,
-            queries=(Query(expr='sum(haproxy_backend_current_queue{proxy!~"engine-metrics|overflow"})'),),
+            queries=(Query(expr="sum by (class) (llm_waiting_requests)", legend="{{class}}"),),
         ),
         Panel(
             title="Certificate ends in",
@@ -112,6 +112,11 @@ GATEWAY = Dashboard(
             title="Wait in the queue",
             unit="s",
             queries=_quantiles("llm_queue_seconds", "class, pool", "{{class}} {{pool}}"),
+        ),
+        Panel(
+            title="Requests waiting",
+            unit="short",
+            queries=(Query(expr="llm_waiting_requests", legend="{{class}} {{pool}}"),),
         ),
         Panel(
             title="Requests at each engine",

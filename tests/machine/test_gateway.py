@@ -29,7 +29,7 @@ from tests.unit.provisioning.records import stack
 
 TOKEN_S = 0.1
 ROUNDS = 10
-MONITORED_JOBS = {"haproxy", "engine", "access", "node", "prometheus", "alertmanager"}
+MONITORED_JOBS = {"haproxy", "queue", "engine", "access", "node", "prometheus", "alertmanager"}
 STREAM_TOKENS = ROUNDS * len(engine_double.TOKENS)
 """A stream takes four seconds, longer than a run of the role."""
 

@@ -188,7 +188,7 @@ def test_the_gateways_machine_has_the_metrics_of_the_machines_behind_it(pool: Po
         found = json.loads(remote(pool.hosts[GATE], asked))["data"]["result"]
         return {tuple(value for name, value in sorted(each["metric"].items())): each["value"][1] for each in found}
 
-    here = {(GATE, job) for job in ("access", "haproxy", "node", "prometheus")}
+    here = {(GATE, job) for job in ("access", "haproxy", "node", "prometheus", "queue")}
     there = {(name, job) for name in ENGINES for job in ("access", "engine", "node")}
     poll(lambda: set(query("max by (host, job) (up) == 1")) == here | there)
     assert set(query("max by (host, job) (up) == 0")) == {(name, "watch") for name in ENGINES}

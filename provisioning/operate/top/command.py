@@ -21,11 +21,13 @@ from provisioning.hosts.target import Target
 from provisioning.hosts.topology import HostRole, Topology
 from provisioning.operate.top.screen import screen
 from provisioning.operate.top.values import WINDOW_S, Report, Seen, Top, top
+from provisioning.roles.gateway import metrics_paths
 from provisioning.roles.gateway.pools import engines_behind
 from provisioning.roles.host.layout import ENGINE_ENV, GATEWAY_UNIT, HAPROXY_ADMIN_SOCKET
 from provisioning.ssh.connection import connect
 from provisioning.ssh.remote import ask_program
 from provisioning.ssh.target import SshTarget
+from serving.spec.rules import METRICS_PORT
 
 REFRESH_S = 2.0
 SILENT_S = 8.0
@@ -97,13 +99,15 @@ class Watch:
     def _question(self) -> str:
         outputs = self._outputs
         topology = Topology(outputs)
+        pools = [engine.pool for engine in engines_behind(outputs, self._host)]
         has_gateway = HostRole.GATEWAY in topology.roles_of(self._host)
         return json.dumps(
             {
                 "gateway_socket": HAPROXY_ADMIN_SOCKET,
                 "gateway_unit": GATEWAY_UNIT,
                 "has_gateway": has_gateway,
-                "pools": [engine.pool for engine in engines_behind(outputs, self._host)][:1] if has_gateway else [],
+                "pools": list(dict.fromkeys(pools)) if has_gateway else [],
+                "queue_metrics": f"http://127.0.0.1:{METRICS_PORT}{metrics_paths.QUEUE}",
                 "window_s": WINDOW_S,
                 "engine": outputs.serving.engine if HostRole.ENGINE in topology.roles_of(self._host) else "",
                 "engine_port": outputs.serving.port,

@@ -107,9 +107,9 @@ def _adapters(host: HostRow) -> str:
 
 
 def _classes(top: Top, *, narrow: bool) -> Table:
-    names = ("class", "requests", "failed", "refused", "first p50", "first p95")
+    names = ("class", "waiting", "requests", "failed", "refused", "first p50", "first p95")
     table = _table(*names, *(() if narrow else ("wait p95",)))
-    table.title = f"ended in the last {top.window_s} s"
+    table.title = f"waiting now, and ended in the last {top.window_s} s"
     table.title_justify = "left"
     table.title_style = DIM
     for row in top.classes:
@@ -121,6 +121,7 @@ def _classes(top: Top, *, narrow: bool) -> Table:
 
 def _class_cells(row: ClassRow, *, narrow: bool) -> Iterator[str | Text]:
     yield "all" if row.name == "-" else plain(row.name)
+    yield Text(_count(row.waiting), style=WARN if row.waiting else "")
     yield str(row.requests)
     yield Text(str(row.errors), style=BAD if row.errors else "")
     yield Text(str(row.refused), style=WARN if row.refused else "")

@@ -50,9 +50,10 @@ class HostRow:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassRow:
-    """The requests of one class that ended within the window."""
+    """The requests of one class: those that wait now, and those that ended within the window."""
 
     name: str
+    waiting: int | None
     requests: int
     wait_p95_s: float | None
     first_p50_s: float | None
@@ -79,7 +80,7 @@ class Top:
     window_s: int
     hosts: tuple[HostRow, ...]
     waiting: int | None
-    """Requests that wait in all pools."""
+    """Requests that wait for a place or an engine, in all pools."""
     classes: tuple[ClassRow, ...]
     reasons: Mapping[str, int]
     """Refused requests by reason."""
@@ -116,14 +117,15 @@ def top(stack: str, seen: Sequence[Seen], window_s: int = WINDOW_S) -> Top:
     requests = [
         request for each in seen if each.latest and each.latest["requests"] for request in each.latest["requests"]
     ]
+    waiting = _waiting(seen)
     refused = [request for request in requests if request["decision"] == "refused"]
     reasons = sorted({request["reason"] or "-" for request in refused})
     return Top(
         stack=stack,
         window_s=window_s,
         hosts=tuple(_host(each, servers.get(each.host)) for each in seen if _has_engine(each, servers)),
-        waiting=_sum(sum(gateway["waiting"].values()) for gateway in gateways),
-        classes=tuple(_classes(requests)) if gateways else (),
+        waiting=_sum(waiting.values()) if waiting else _sum(sum(each["waiting"].values()) for each in gateways),
+        classes=tuple(_classes(requests, waiting)) if gateways else (),
         reasons={reason: sum((request["reason"] or "-") == reason for request in refused) for reason in reasons},
         spend=tuple(spend for each in seen if each.latest for spend in _spend(each.latest["overflow"])),
         unseen={
@@ -133,6 +135,15 @@ def top(stack: str, seen: Sequence[Seen], window_s: int = WINDOW_S) -> Top:
             for part, why in each.latest["unseen"].items()
         },
     )
+
+
+def _waiting(seen: Sequence[Seen]) -> dict[str, int]:
+    """Return how many requests wait, by class; empty if no gateway says it."""
+    waiting: dict[str, int] = {}
+    for each in seen:
+        for queue in (each.latest or {}).get("waiting") or () if not each.error else ():
+            waiting[queue["class"]] = waiting.get(queue["class"], 0) + queue["requests"]
+    return waiting
 
 
 def _has_engine(seen: Seen, servers: Mapping[str, Any]) -> bool:
@@ -165,9 +176,9 @@ def _rate(seen: Seen, name: str) -> float | None:
     return grown / seconds if seconds > 0 and grown >= 0 else None
 
 
-def _classes(requests: Sequence[Mapping[str, Any]]) -> Iterator[ClassRow]:
+def _classes(requests: Sequence[Mapping[str, Any]], waiting: Mapping[str, int]) -> Iterator[ClassRow]:
     """Yield a row for each class, the busiest first."""
-    names = sorted({str(request["class"]) for request in requests})
+    names = sorted({str(request["class"]) for request in requests} | {name for name in waiting if waiting[name]})
     for name in sorted(names, key=lambda name: -sum(request["class"] == name for request in requests)):
         mine = [request for request in requests if request["class"] == name]
         waits = sorted(request["queue_ms"] / 1000 for request in mine if _came_through(request))
@@ -179,6 +190,7 @@ def _classes(requests: Sequence[Mapping[str, Any]]) -> Iterator[ClassRow]:
         refused = [request for request in mine if request["decision"] == "refused"]
         yield ClassRow(
             name=name,
+            waiting=waiting.get(name),
             requests=len(mine),
             wait_p95_s=percentile(waits, 0.95),
             first_p50_s=percentile(firsts, 0.5),

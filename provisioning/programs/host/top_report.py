@@ -36,6 +36,7 @@ ENGINE_METRICS = {
     "answer_tokens": "vllm:generation_tokens_total",
 }
 ADAPTERS = "vllm:lora_requests_info"
+WAITING = "llm_waiting_requests"
 CACHE = "vllm:kv_cache_usage_perc"
 
 OVERFLOW_METRICS = {"spent_usd": "llm_overflow_spent_usd", "cap_usd": "llm_overflow_cap_usd"}
@@ -65,6 +66,15 @@ def servers(path: str, pools: list[str]) -> dict[str, Any] | None:
     # A request waits in the pool's queue, or in that of one server.
     waiting = {pool: sum(int(row["qcur"] or 0) for row in rows if row["# pxname"] == pool) for pool in pools}
     return {"servers": found, "waiting": waiting}
+
+
+def waiting(url: str) -> list[dict[str, Any]] | None:
+    """Return how many requests wait, by pool and class; None if the gateway does not say it."""
+    try:
+        samples = metrics(url)
+    except (OSError, HTTPException):
+        return None  # no gateway runs, or it is older than these metrics
+    return [{**labels, "requests": int(value)} for name, labels, value in samples if name == WAITING]
 
 
 def requests(unit: str, window_s: int) -> list[dict[str, Any]] | None:
@@ -145,6 +155,7 @@ def main(question: str) -> None:
     asked = json.loads(question)
     sections: dict[str, Callable[[], Any]] = {
         "gateway": lambda: servers(asked["gateway_socket"], asked["pools"]),
+        "waiting": lambda: waiting(asked["queue_metrics"]) if asked["has_gateway"] else None,
         "requests": lambda: requests(asked["gateway_unit"], asked["window_s"]) if asked["has_gateway"] else None,
         "engine": lambda: engine(asked["engine"], asked["engine_port"], asked["engine_env"]),
         "overflow": lambda: overflow(asked["overflow_port"]),

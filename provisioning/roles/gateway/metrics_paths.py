@@ -1,5 +1,7 @@
 """Paths at which HAProxy passes on metrics of programs on loopback: on the gateway's metrics port, or at a door."""
 
+QUEUE = "/queue-metrics"
+"""Requests that wait, by class, on the gateway's metrics port. HAProxy's own counters know no class."""
 ENGINE = "/engine-metrics"
 """vLLM's own. The one path that the gateway of an engine's own host has."""
 WATCH = "/watch-metrics"

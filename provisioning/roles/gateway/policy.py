@@ -28,6 +28,7 @@ SCRIPTS = (
     "leave.lua",
     "limits.lua",
     "places.lua",
+    "queue.lua",
     "strict_json.lua",
     "text.map",
     "waits.lua",

@@ -42,6 +42,7 @@ def _on_loopback(outputs: StackOutputs, gateway: GatewaySpec, host: HostRecord) 
         return Target(job=job, host=host.name, address=f"127.0.0.1:{port}", path=path)
 
     yield local("haproxy", METRICS_PORT)
+    yield local("queue", METRICS_PORT, metrics_paths.QUEUE)
     if outputs.gateway_host is None and outputs.serving.engine == "vllm":
         (engine,) = engines_behind(outputs, host)
         yield Target(job="engine", host=engine.name, address=f"127.0.0.1:{METRICS_PORT}", path=metrics_paths.ENGINE)

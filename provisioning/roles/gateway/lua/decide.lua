@@ -10,6 +10,7 @@ local leave = require("leave")
 local limits = require("limits")
 local places = require("places")
 local policy = require("policy")
+local queue = require("queue")
 local answers = require("answers")
 local waits = require("waits")
 
@@ -175,4 +176,23 @@ end)
 
 core.register_action("decide", { "http-req" }, decide)
 core.register_action("begun", { "http-res" }, waits.begun)
-core.register_action("choose", { "http-req" }, places.choose)
+core.register_action("choose", { "http-req" }, function(txn)
+  if not places.choose(txn) then
+    queue.came(txn)
+  end
+end)
+
+-- For the line of the log, which HAProxy writes when a request has ended: whether it found no free place.
+core.register_converters("ended", function(number)
+  queue.ended(number)
+  return "yes"
+end)
+
+core.register_service("queue_metrics", "http", function(applet)
+  local text = queue.metrics(applet.f)
+  applet:set_status(200)
+  applet:add_header("content-type", "text/plain; version=0.0.4")
+  applet:add_header("content-length", #text)
+  applet:start_response()
+  applet:send(text)
+end)

@@ -103,6 +103,7 @@ end
 
 -- Sets txn.server if a certain host shall compute the request. Otherwise HAProxy's `balance leastconn` picks a host with a
 -- free place, or the request waits in the pool's queue. Sets txn.bound if other hosts of the pool lack the model.
+-- Returns whether a place is free.
 local function choose(txn)
   local model = policy.models[txn:get_var("txn.model") or ""]
   if not model then
@@ -110,7 +111,7 @@ local function choose(txn)
   end
   local pool, name = policy.pools[model.pool], model.name
   if #pool.servers == 1 then
-    return
+    return txn.f:be_conn(pool.name) < pool.places
   end
   local head = txn:get_var("txn.head")
   local able, everyone, connected = {}, true, 0
@@ -144,18 +145,20 @@ local function choose(txn)
   end
   if home and math.min(home.free, free_of_share(home)) > hidden then
     txn:set_var("txn.server", home.server.name)
+    return true
   elseif least and (least.free > hidden or not everyone) then
     txn:set_var("txn.server", least.server.name)
     pool.waited = pool.waited or least.free <= hidden
-  else
-    pool.waited = true
+    return least.free > hidden
   end
+  pool.waited = true
 end
 
--- The action lua.choose.
+-- The action lua.choose. Returns whether a place is free.
 function M.choose(txn)
-  choose(txn)
+  local is_free = choose(txn)
   txn:set_var("txn.chosen_at", math.floor(seconds() * 1000)) -- only if no error came before
+  return is_free
 end
 
 return M

@@ -176,7 +176,7 @@ function M.for_engine(txn, pool, client, name)
     return
   end
   local room, began = room_of(pool), places.seconds()
-  local waiter = { client = client, seen = began }
+  local waiter = { client = client, class = txn:get_var("txn.class") or "interactive", seen = began }
   if policy.no_engine_wait_s == 0 or not has_room(room, client) then
     return M.no_engine(pool)
   end
@@ -190,6 +190,17 @@ function M.for_engine(txn, pool, client, name)
   until may_go or places.seconds() - began >= policy.no_engine_wait_s
   leave(room, waiter)
   return not places.any_takes(txn, pool, name) and M.no_engine(pool) or nil
+end
+
+-- Returns how many requests wait for an engine of the pool, by class.
+function M.in_room(pool)
+  local counts, now = {}, places.seconds()
+  for waiter in pairs(room_of(pool).waiters) do
+    if now - waiter.seen <= GONE_S then
+      counts[waiter.class] = (counts[waiter.class] or 0) + 1
+    end
+  end
+  return counts
 end
 
 -- Returns a refusal if the queue has no place, or if the client has more than its share while others wait.
@@ -230,6 +241,7 @@ function M.order(txn, pool, client, class)
     back = back + math.min(policy.fair_ms, (txn.f:sc1_conn_cur() - 1) / (client.share * policy.several) * step * 1000)
   end
   txn:set_priority_offset(math.floor(back))
+  txn:set_var("txn.back_ms", math.floor(back))
 end
 
 return M

@@ -97,6 +97,7 @@ def prometheus(
         port = free_port()
         read = [
             Target(job="haproxy", host="one", address=gateway.places.metrics_address),
+            Target(job="queue", host="one", address=gateway.places.metrics_address, path="/queue-metrics"),
             Target(job="engine", host="one", address=gateway.places.metrics_address, path="/engine-metrics"),
             Target(job="access", host="one", address=access.url.split("/")[2]),
             Target(job="node", host="one", address=f"{ADDRESS}:{node}"),
@@ -158,7 +159,7 @@ def _send(gateway: RunningGateway, engine: EngineDouble, tokens: Path, ended: th
 
 
 def test_no_panel_is_empty(prometheus: Prometheus) -> None:
-    wait_for(lambda: len(prometheus.values("up == 1")) == 5, "all targets")
+    wait_for(lambda: len(prometheus.values("up == 1")) == 6, "all targets")
     queries = {
         f"{dashboard.title}, {panel.title}, {query.legend}": query.expr
         for dashboard in DASHBOARDS

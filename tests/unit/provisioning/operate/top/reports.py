@@ -33,6 +33,7 @@ def report(**changed: Any) -> dict[str, Any]:
     """Return the report of a host without gateway and engine."""
     return {
         "gateway": None,
+        "waiting": None,
         "requests": None,
         "engine": None,
         "overflow": None,
@@ -45,7 +46,8 @@ def report(**changed: Any) -> dict[str, Any]:
 def gateway(*servers: dict[str, Any], waiting: int = 0, requests: Any = (), **changed: Any) -> dict[str, Any]:
     """Return the report of a gateway's host."""
     state = {"servers": list(servers), "waiting": {"main": waiting}}
-    return report(gateway=state, requests=list(requests), **changed)
+    by_class = [{"pool": "main", "class": "interactive", "requests": waiting}]
+    return report(**{"gateway": state, "waiting": by_class, "requests": list(requests), **changed})
 
 
 def pool() -> list[Seen]:

@@ -102,6 +102,20 @@ def test_the_busiest_class_comes_first() -> None:
     assert [row.name for row in seen.classes] == ["batch", "interactive"]
 
 
+def test_a_class_of_which_requests_only_wait_has_a_row() -> None:
+    waiting = [{"pool": pool, "class": "batch", "requests": 2} for pool in ("main", "other")]
+    seen = top("local", [Seen(host="one", latest={**gateway(server("one")), "waiting": waiting})])
+    assert [(row.name, row.waiting, row.requests) for row in seen.classes] == [("batch", 4, 0)]
+    assert seen.waiting == 4
+
+
+def test_a_gateway_before_its_next_provision_knows_no_classes_of_those_that_wait() -> None:
+    old = {**gateway(server("one"), waiting=5, requests=[request()]), "waiting": None}
+    seen = top("local", [Seen(host="one", latest=old)])
+    assert seen.waiting == 5
+    assert [row.waiting for row in seen.classes] == [None]
+
+
 @pytest.mark.parametrize(
     ("values", "share", "expected"),
     [

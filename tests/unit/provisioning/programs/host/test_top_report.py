@@ -35,13 +35,22 @@ def test_running_and_waiting_requests(new_gateway: NewGateway, engine: EngineDou
         thread.start()
     wait_for(lambda: gateway.waiting() == 3, "three waiting requests")
     seen = top_report.servers(gateway.places.admin_socket, ["main"])
+    by_class = top_report.waiting(f"http://{gateway.places.metrics_address}/queue-metrics")
     engine.hold.set()
     for thread in threads:
         thread.join()
     assert seen
     assert seen["waiting"] == {"main": 3}
+    assert by_class == [
+        {"class": "interactive", "pool": "main", "requests": 3},
+        {"class": "batch", "pool": "main", "requests": 0},
+    ]
     (server,) = seen["servers"]
     assert (server["pool"], server["state"], server["running"], server["places"]) == ("main", "UP", 2, 2)
+
+
+def test_a_gateway_that_does_not_say_who_waits(new_gateway: NewGateway) -> None:
+    assert top_report.waiting(f"http://{new_gateway().places.metrics_address}/other") is None
 
 
 def test_a_host_without_a_gateway(tmp_path: Path) -> None:
@@ -113,6 +122,7 @@ def test_a_broken_part_leaves_the_others(
     question = {
         **{"gateway_socket": str(tmp_path / "none"), "gateway_unit": "haproxy.service", "has_gateway": True},
         **{"pools": ["main"], "window_s": 60, "engine": "", "engine_port": 1, "engine_env": "", "overflow_port": 1},
+        "queue_metrics": "http://127.0.0.1:1/queue-metrics",
     }
     top_report.main(json.dumps(question))
     seen = json.loads(capsys.readouterr().out)

@@ -171,9 +171,12 @@ def test_a_secret_that_cannot_work_is_an_error_without_its_text(
 
 
 TARGETS: dict[str, tuple[dict[str, Any], list[str]]] = {
-    "vllm": ({}, ["haproxy", "engine", "watch", "access", "node", "prometheus"]),
-    "ollama has no metrics of its own": (CASES["ollama"], ["haproxy", "watch", "access", "node", "prometheus"]),
-    "alerts": (CASES["mail"], ["haproxy", "engine", "watch", "access", "node", "prometheus", "alertmanager"]),
+    "vllm": ({}, ["haproxy", "queue", "engine", "watch", "access", "node", "prometheus"]),
+    "ollama has no metrics of its own": (
+        CASES["ollama"],
+        ["haproxy", "queue", "watch", "access", "node", "prometheus"],
+    ),
+    "alerts": (CASES["mail"], ["haproxy", "queue", "engine", "watch", "access", "node", "prometheus", "alertmanager"]),
 }
 
 
@@ -183,7 +186,7 @@ def test_what_prometheus_reads(case: dict[str, Any], jobs: list[str]) -> None:
     assert [job["job_name"] for job in config["scrape_configs"]] == jobs
     for job in config["scrape_configs"]:
         (static,) = job["static_configs"]
-        path = "/engine-metrics" if job["job_name"] == "engine" else "/metrics"
+        path = {"engine": "/engine-metrics", "queue": "/queue-metrics"}.get(job["job_name"], "/metrics")
         assert static["labels"] == {"host": "one", "__metrics_path__": path}
         assert static["targets"][0].startswith("127.0.0.1:")
 

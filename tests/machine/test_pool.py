@@ -243,7 +243,8 @@ with socket.socket(socket.AF_UNIX) as connection:
     rows = [line.split(",") for line in connection.makefile() if line.strip()]
 column = rows[0].index("scur")
 for row in rows[1:]:
-    print(row[1], row[column] or 0)
+    if row[0] == "main":
+        print(row[1], row[column] or 0)
 '
 """
 

@@ -137,6 +137,30 @@ def test_a_finished_request_is_one_line_of_the_journal(
     assert usage["completion_tokens"] == 7
 
 
+def test_the_log_has_the_first_token_of_a_stream_as_its_client_sees_it(served_machine: Served) -> None:
+    """vLLM sends the head of a stream long before its first token."""
+    endpoint = desired_state(served_machine.outputs, [served_machine.host], ["gateway"]).endpoint
+    assert endpoint
+    rounds, seen = 10, []
+    with Client(endpoint.url, key=endpoint.api_key(), ca=endpoint.ca) as client:
+        client.ask("GET", "/v1/models")  # connected
+        for number in range(rounds):
+            prompt = f"{number}. " + "What does the lease say? " * 30
+            seen.append(client.stream_chat("contract", prompt, max_tokens=4).first_token_s * 1000)
+    found = 'journalctl -q --no-pager -o cat -u haproxy | grep -a "^{.*/v1/chat/completions" | tail -n '
+
+    def lines() -> list[dict[str, Any]]:
+        return [json.loads(line) for line in remote(served_machine.host, found + str(rounds)).splitlines()]
+
+    poll(lambda: len(lines()) == rounds and all(line["adapter"] == "contract" for line in lines()))
+    logged = [int(line["first_token_ms"]) for line in lines()]
+    heads = [line["queue_ms"] + line["first_byte_ms"] for line in lines()]
+    print([(round(mine), token, head) for mine, token, head in zip(seen, logged, heads, strict=True)])
+    for mine, token, head in zip(seen, logged, heads, strict=True):
+        assert head <= token <= mine + 1
+    assert sum(logged) > sum(heads)
+
+
 def test_the_metrics_that_dashboards_and_alerts_read_are_vllms(served_machine: Served) -> None:
     """The engine double has the same names and labels, so tests with it show what a real engine would."""
     assert served_machine.complete("contract")[0] == 200

@@ -56,7 +56,11 @@ GATEWAY = Dashboard(
             unit="short",
             kind="stat",
             width=4,
-            queries=(Query(expr='sum by (proxy) (haproxy_backend_active_servers{proxy!~"engine-metrics|overflow"})'),),
+            queries=(
+                Query(
+                    expr='sum by (proxy) (haproxy_backend_active_servers{proxy!~"engine-metrics|overflow|clients|classes"})'
+                ),
+            ),
         ),
         Panel(
             title="Requests waiting now",

@@ -184,7 +184,7 @@ end)
 
 -- For the line of the log, which HAProxy writes when a request has ended: whether it found no free place.
 core.register_converters("ended", function(number)
-  queue.ended(number)
+  queue.ended(tonumber(number)) -- converters get text
   return "yes"
 end)
 

@@ -47,6 +47,9 @@ def _quantiles(metric: str, by: str, legend: str) -> tuple[Query, ...]:
     )
 
 
+NO_POOLS = "engine-metrics|overflow|clients|classes"
+"""HAProxy's backends that are no pools."""
+
 GATEWAY = Dashboard(
     uid="llm-gateway",
     title="LLM gateway",
@@ -56,11 +59,7 @@ GATEWAY = Dashboard(
             unit="short",
             kind="stat",
             width=4,
-            queries=(
-                Query(
-                    expr='sum by (proxy) (haproxy_backend_active_servers{proxy!~"engine-metrics|overflow|clients|classes"})'
-                ),
-            ),
+            queries=(Query(expr=f'sum by (proxy) (haproxy_backend_active_servers{{proxy!~"{NO_POOLS}"}})'),),
         ),
         Panel(
             title="Requests waiting now",

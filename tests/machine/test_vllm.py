@@ -155,7 +155,6 @@ def test_the_log_has_the_first_token_of_a_stream_as_its_client_sees_it(served_ma
     poll(lambda: len(lines()) == rounds and all(line["adapter"] == "contract" for line in lines()))
     logged = [int(line["first_token_ms"]) for line in lines()]
     heads = [line["queue_ms"] + line["first_byte_ms"] for line in lines()]
-    print([(round(mine), token, head) for mine, token, head in zip(seen, logged, heads, strict=True)])
     for mine, token, head in zip(seen, logged, heads, strict=True):
         assert head <= token <= mine + 1
     assert sum(logged) > sum(heads)

@@ -241,7 +241,9 @@ function M.order(txn, pool, client, class)
     back = back + math.min(policy.fair_ms, (txn.f:sc1_conn_cur() - 1) / (client.share * policy.several) * step * 1000)
   end
   txn:set_priority_offset(math.floor(back))
-  txn:set_var("txn.back_ms", math.floor(back))
+  if back > 0 then
+    txn:set_var("txn.back_ms", math.floor(back))
+  end
 end
 
 return M

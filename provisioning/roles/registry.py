@@ -17,7 +17,7 @@ from provisioning.roles.gateway.tunnel import tunnel
 from provisioning.roles.host.base import base
 from provisioning.roles.inputs import RoleInputs
 from provisioning.roles.monitoring.role import monitoring
-from provisioning.roles.services.overflow import overflow
+from provisioning.roles.services.overflow import overflow, without_overflow
 from provisioning.roles.services.role import services
 from serving.spec.gateway_size import reserved_mib
 
@@ -55,6 +55,8 @@ def _services(host: HostRecord, inputs: RoleInputs) -> list[Resource]:
 
 
 def _overflow(host: HostRecord, inputs: RoleInputs) -> list[Resource]:
+    if not inputs.topology.has(host, HostRole.GATEWAY):
+        return without_overflow()
     pools = pools_of(inputs.outputs, host, inputs.names)
     return overflow(host, inputs.outputs, pools, inputs.overflow_keys)
 
@@ -83,7 +85,7 @@ REGISTRY: Mapping[str, Role] = {
     "base": Role("base", {HostRole.BASE}, _base),
     "engine": Role("engine", {HostRole.ENGINE}, _engine),
     "services": Role("services", {HostRole.ENGINE}, _services),
-    "overflow": Role("services", {HostRole.GATEWAY}, _overflow),
+    "overflow": Role("services", {HostRole.GATEWAY, HostRole.DOOR}, _overflow),
     "tunnel": Role("gateway", {HostRole.TUNNEL_CLIENT, HostRole.TUNNEL_SERVER}, _tunnel),
     "door": Role("gateway", {HostRole.DOOR}, _door),
     "gateway": Role("gateway", {HostRole.GATEWAY}, _gateway),

@@ -3,7 +3,7 @@
 Their configuration is in files of this role: a changed conffile of a package would hold back its security updates.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from core.ports import ALERTMANAGER_PORT, NODE_EXPORTER_PORT, PROMETHEUS_PORT
@@ -36,6 +36,8 @@ PROMETHEUS_CONFIG = f"{MONITORING_DIR}/prometheus.yml"
 RULES = f"{MONITORING_DIR}/rules.yml"
 ALERTMANAGER_CONFIG = f"{MONITORING_DIR}/alertmanager.yml"
 
+DISTRIBUTION_UNITS = (PROMETHEUS_UNIT, ALERTMANAGER_UNIT, NODE_EXPORTER_UNIT, "mtail.service")
+
 PROMETHEUS_MIB, ALERTMANAGER_MIB, NODE_EXPORTER_MIB = 384, 96, 96
 """Memory limits. Measured on 2026-11-30 on a machine with vLLM (2,900 series), most in the first 3 minutes: 60, 35 and
 21 MiB."""
@@ -43,7 +45,9 @@ PROMETHEUS_MIB, ALERTMANAGER_MIB, NODE_EXPORTER_MIB = 384, 96, 96
 PROMETHEUS_MIB_PER_HOST = 48
 """More for each further host whose metrics Prometheus reads: 12 KiB for each of its series."""
 
-PROMETHEUS_DATA = "/var/lib/prometheus/metrics2"
+PROMETHEUS_DATA = "/var/lib/prometheus/llm-deploy"
+"""Not the package's own folder, which may hold what another Prometheus measured here."""
+
 ALERTMANAGER_DATA = "/var/lib/prometheus/alertmanager"
 
 
@@ -68,7 +72,12 @@ class Daemon:
     def drop_in(self) -> File:
         """Its file."""
         text = render("monitoring/drop-in.conf.j2", **vars(self))
-        return File(path=f"/etc/systemd/system/{self.unit}.d/50-llm-deploy.conf", content=text)
+        return File(path=drop_in_path(self.unit), content=text, after=(f"directory:{MONITORING_DIR}",))
+
+
+def drop_in_path(unit: str) -> str:
+    """Return where the settings of a distribution's unit are."""
+    return f"/etc/systemd/system/{unit}.d/50-llm-deploy.conf"
 
 
 def monitoring(outputs: StackOutputs, host: HostRecord) -> list[Resource]:
@@ -88,23 +97,49 @@ def monitoring(outputs: StackOutputs, host: HostRecord) -> list[Resource]:
         present=(*(daemon.package for daemon in daemons), *(["mtail"] if lines else ())),
         after=tuple(daemon.drop_in.id for daemon in daemons),
     )
+    others = _others()
     return [
+        others,
+        Directory(path=MONITORING_DIR, after=(others.id,)),
         # Before the packages, so that a first start uses these settings or fails.
         *(daemon.drop_in for daemon in daemons),
         packages,
-        Directory(path=MONITORING_DIR),
         Directory(path=HOST_METRICS_DIR),
         Directory(path=LIB_DIR),
         *(_prometheus_files(outputs, host, gateway.monitoring, packages) if has_prometheus else ()),
         *(line_metrics(lines, packages) if lines else ()),
         *host_metrics(outputs, host),
         *(_unit(daemon) for daemon in daemons),
+        *_left(daemons),
     ]
+
+
+def _others() -> Command:
+    """Return the check that fails where such a program runs already: it has its own settings, data and readers."""
+    words = "runs here for something else; leave out gateway.monitoring, or stop and disable it"
+    look = f'systemctl -q is-active "$unit" && echo "planned: fail: $unit {words}"'
+    return Command(
+        name="no-other-monitoring",
+        argv=("true",),
+        check=("sh", "-c", f"[ -e {MONITORING_DIR} ] || for unit; do {look}; done; true", "sh", *DISTRIBUTION_UNITS),
+    )
+
+
+def _left(daemons: Sequence[Daemon]) -> Iterator[Resource]:
+    """Yield what removes programs that this host had under an earlier stack file, with the secrets in their files."""
+    here = {daemon.unit for daemon in daemons}
+    for unit, config in ((PROMETHEUS_UNIT, PROMETHEUS_CONFIG), (ALERTMANAGER_UNIT, ALERTMANAGER_CONFIG)):
+        if unit not in here:
+            stopped = Unit(name=unit, enabled=False, running=False)
+            yield stopped
+            for path in (config, drop_in_path(unit)):
+                yield File(path=path, content=None, after=(stopped.id,))
 
 
 def _removed() -> Command:
     """Return the command that stops all of it, with its files removed. The measured data and the packages remain."""
-    stop = 'systemctl disable --now "$@" 2>/dev/null; for unit; do rm -rf "/etc/systemd/system/$unit.d"; done; '
+    stop = 'systemctl disable --now "$@" 2>/dev/null; '
+    stop += 'for unit; do rm -f "/etc/systemd/system/$unit.d/50-llm-deploy.conf"; done; '
     remove = f"rm -rf {MONITORING_DIR} {HOST_METRICS_DIR} && systemctl daemon-reload"
     return Command(
         name="no-monitoring",

@@ -72,7 +72,7 @@ def overflow(
     """Return the resources of the service on a gateway's host, in working order; `keys` are by provider's name."""
     spec = outputs.gateway.overflow
     if spec is None:
-        return _nothing()
+        return without_overflow()
     _check(host, spec, outputs)
     data = host.data_dir
     secrets = [_file(f"{each.name}.key", Secret(f"{keys[each.name].value}\n"), 0o600) for each in spec.providers]
@@ -264,8 +264,8 @@ def _addresses(spec: OverflowSpec) -> list[Resource]:
     return [helper, *files, Unit(name=ADDRESSES_TIMER, restart_on=(needed[1],), after=(helper.id, *needed))]
 
 
-def _nothing() -> list[Resource]:
-    """Return what removes the service, its keys and its way out. The ledger stays."""
+def without_overflow() -> list[Resource]:
+    """Return what removes the service, its keys and its way out: also where a gateway was before. The ledger stays."""
     units = [Unit(name=name, enabled=False, running=False) for name in (OVERFLOW_UNIT, ADDRESSES_TIMER, WAY_OUT_UNIT)]
     unit_files = (OVERFLOW_UNIT, ADDRESSES_TIMER, ADDRESSES_SERVICE, WAY_OUT_UNIT)
     return [*units, _only(), *(File(path=f"/etc/systemd/system/{name}", content=None) for name in unit_files)]

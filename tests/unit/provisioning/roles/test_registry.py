@@ -23,7 +23,7 @@ CASES = {
     "the gateway's end of a tunnel": (GATEWAY_END, ROLES, ["base", "overflow", "tunnel", "gateway", "monitoring"]),
     "the tunnel comes with the gateway": (ENGINE_END, ("gateway",), ["tunnel"]),
     "no tunnel without the gateway": (ENGINE_END, ("base", "engine"), ["base", "engine"]),
-    "behind a gateway's host": (BEHIND_DOOR, ROLES, ["base", "engine", "services", "door", "monitoring"]),
+    "behind a gateway's host": (BEHIND_DOOR, ROLES, ["base", "engine", "services", "overflow", "door", "monitoring"]),
     "the door comes with the gateway": (BEHIND_DOOR, ("gateway",), ["door"]),
     "a gateway's host": (GATEWAY_ALONE, ROLES, ["base", "overflow", "gateway", "monitoring"]),
     "a role of other hosts": (GATEWAY_END, ("engine",), []),

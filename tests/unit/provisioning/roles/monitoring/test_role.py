@@ -108,7 +108,9 @@ def test_without_alerts_there_is_no_alertmanager() -> None:
     (packages,) = [each for each in found if isinstance(each, Packages)]
     assert packages.present == ("prometheus-node-exporter", "prometheus", "mtail")
     assert "alerting" not in yaml.safe_load(text(files(found)[role.PROMETHEUS_CONFIG]))
-    assert ALERTMANAGER_UNIT not in {each.name for each in found if isinstance(each, Unit)}
+    (alertmanager,) = [each for each in found if isinstance(each, Unit) and each.name == ALERTMANAGER_UNIT]
+    assert not alertmanager.running
+    assert files(found)[role.ALERTMANAGER_CONFIG].content is None  # it has the secrets of an earlier stack file
 
 
 def test_all_units_of_the_layout_run() -> None:
@@ -221,7 +223,23 @@ def test_a_host_behind_a_gateways_has_the_exporters_alone() -> None:
     payload_of(found, dry_run=False)
     (packages,) = [each for each in found if isinstance(each, Packages)]
     assert packages.present == ("prometheus-node-exporter", "mtail")
-    assert role.PROMETHEUS_CONFIG not in files(found)
+    assert files(found)[role.PROMETHEUS_CONFIG].content is None
+
+
+@pytest.mark.parametrize("running", ["prometheus-node-exporter.service", "mtail.service", ""])
+def test_what_runs_for_others_is_left_alone(tmp_path: Path, running: str) -> None:
+    found = resources()
+    check = found[0]
+    assert isinstance(check, Command)
+    systemctl = tmp_path / "systemctl"
+    systemctl.write_text(f'#!/bin/sh\n[ "$3" = "{running}" ]\n')
+    systemctl.chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    said = subprocess.run(check.check, env=environment, capture_output=True, text=True, check=True).stdout
+    first = f"planned: fail: {running} runs here for something else;" if running else ""
+    assert said.startswith(first) if running else said == ""
+    needs = {each.id: each.after for each in found}
+    assert needs[f"directory:{exporters.MONITORING_DIR}"] == (check.id,)
 
 
 @pytest.mark.parametrize(("virtualization", "read"), [("vm", True), ("container", False)])

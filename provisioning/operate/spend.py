@@ -14,7 +14,7 @@ from provisioning.hosts.inventory import choose, load_to_look
 from provisioning.hosts.parallel import Failures, on_each
 from provisioning.hosts.target import Target
 from provisioning.hosts.topology import HostRole, Topology
-from provisioning.roles.host.layout import OVERFLOW_LEDGER
+from provisioning.roles.host.layout import overflow_ledger
 from provisioning.ssh.connection import connect
 from provisioning.ssh.remote import ask_program
 from provisioning.ssh.target import SshTarget
@@ -50,7 +50,7 @@ def spend(target: Target, *, names: Sequence[str], at_once: int, as_json: bool) 
 def look(host: HostRecord) -> list[Row]:
     """Return the rows of the ledger on `host`. Raises HostError if it cannot be read."""
     with connect(SshTarget.of(host)) as connection:
-        report = ask_program(connection, SshTarget.of(host), "gateway/spend_report", OVERFLOW_LEDGER)
+        report = ask_program(connection, SshTarget.of(host), "gateway/spend_report", overflow_ledger(host.data_dir))
     return [{"host": host.name, **row} for row in report["rows"]]
 
 

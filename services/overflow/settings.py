@@ -71,7 +71,7 @@ class Settings:
     address: str = "127.0.0.1"
     port: int = 8411
     metrics_port: int = 8412
-    ledger: str = "/var/lib/llm-overflow/ledger.sqlite3"
+    ledger: str = "/var/lib/llm/overflow/ledger.sqlite3"
 
     def to_json(self) -> str:
         """Return the settings as the text of their file."""

@@ -15,7 +15,7 @@ from infra.contract.outputs import HostRecord, StackOutputs
 from provisioning.access.certificates import CA_CERTIFICATE, server_certificate
 from provisioning.converge.resources import Resource
 from provisioning.operate.spend import look
-from provisioning.roles.host.layout import OVERFLOW_LEDGER, OVERFLOW_UNIT
+from provisioning.roles.host.layout import OVERFLOW_UNIT, overflow_ledger
 from provisioning.roles.inputs import RoleInputs
 from provisioning.roles.registry import REGISTRY
 from services.overflow.money import NANO
@@ -153,7 +153,7 @@ def test_the_key_is_nowhere_else(overflow: Overflow) -> None:
     places = (
         f"systemctl show {OVERFLOW_UNIT}",
         "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ",
-        "cat /etc/llm/overflow.json /etc/systemd/system/llm-overflow* /var/lib/llm-overflow/*",
+        "cat /etc/llm/overflow.json /etc/systemd/system/llm-overflow* /var/lib/llm/overflow/*",
         "journalctl -q --no-pager",
     )
     pattern = f"[{PROVIDER_KEY[0]}]{PROVIDER_KEY[1:]}"  # does not find itself among the arguments of grep
@@ -199,4 +199,4 @@ def test_leaves_when_the_stack_file_says_so_and_keeps_the_ledger(overflow: Overf
     assert remote(overflow.host, f"systemctl is-active {OVERFLOW_UNIT} || true").strip() == "inactive"
     assert remote(overflow.host, "ls /etc/llm/overflow/*.key 2>/dev/null || true").strip() == ""
     assert "llm_way_out" not in remote(overflow.host, "nft list tables")
-    assert remote(overflow.host, f"test -s {OVERFLOW_LEDGER} && echo there").strip() == "there"
+    assert remote(overflow.host, f"test -s {overflow_ledger(overflow.host.data_dir)} && echo there").strip() == "there"

@@ -67,12 +67,6 @@ OVERFLOW_UNIT = "llm-overflow.service"
 OVERFLOW_USER = "llm-overflow"
 """The service that sends requests to providers. It alone has a way out."""
 
-OVERFLOW_DIRECTORY = "llm-overflow"
-"""Below /var/lib, its user's own."""
-
-OVERFLOW_LEDGER = f"/var/lib/{OVERFLOW_DIRECTORY}/ledger.sqlite3"
-"""What providers cost. No command deletes it."""
-
 WAY_OUT_UNIT = "llm-way-out.service"
 """Loads the rules about who may open connections to other hosts."""
 
@@ -107,6 +101,11 @@ NFT_RULES = "/usr/local/lib/llm-deploy/nft-rules"
 
 RELEASE_NOTES = "/var/lib/llm-deploy/releases"
 """The host's record of an engine's releases, one file per unit (programs/engine/engine_release.py)."""
+
+
+def overflow_ledger(data_dir: str) -> str:
+    """Return the file with what providers cost, on the data volume if there is one. No command deletes it."""
+    return f"{data_dir}/overflow/ledger.sqlite3"
 
 
 def units_with_status(engine: str, *, alerts: bool = False, monitoring: bool = False) -> list[str]:

@@ -24,11 +24,10 @@ from provisioning.roles.host.layout import (
     GATEWAY_USER,
     LIB_DIR,
     NFT_RULES,
-    OVERFLOW_DIRECTORY,
-    OVERFLOW_LEDGER,
     OVERFLOW_UNIT,
     OVERFLOW_USER,
     WAY_OUT_UNIT,
+    overflow_ledger,
 )
 from provisioning.roles.host.locks import lock_text
 from provisioning.roles.host.nft_watch import PROGRAM, loaded, nft_watch
@@ -78,8 +77,9 @@ def overflow(
     secrets = [_file(f"{each.name}.key", Secret(f"{keys[each.name].value}\n"), 0o600) for each in spec.providers]
     cas = [_file(f"{each.name}.pem", _ca(each), 0o644) for each in spec.providers if each.ca]
     venv = Venv(path=f"{data}/venvs/services", lock=lock_text("services"), uv=uv_path(data), after=(UV,))
-    settings = File(path=SETTINGS, content=settings_of(outputs).to_json())
+    settings = File(path=SETTINGS, content=settings_of(outputs, data).to_json())
     files = service_files(PACKAGE)
+    ledger = Directory(path=str(Path(overflow_ledger(data)).parent), owner=USER.name, group=USER.name, mode=0o700)
     service = Service(
         unit=OVERFLOW_UNIT,
         description="Send requests to providers, within caps on spending",
@@ -87,7 +87,7 @@ def overflow(
         user=USER.name,
         arguments=(SETTINGS,),
         python=f"{venv.path}/bin/python",
-        state_directory=OVERFLOW_DIRECTORY,
+        writes=(ledger.path,),
         credentials=tuple((each.path.rpartition("/")[2].removesuffix(".key"), each.path) for each in secrets),
         mounts=((HOSTS, "/etc/hosts"),),
         # It makes the file of `mounts`, without which this unit cannot start: also on a host that has just booted.
@@ -101,7 +101,7 @@ def overflow(
     unit = unit_file(service, after=(USER.id,))
     way_out = _way_out(pools)
     addresses = _addresses(spec)
-    needed = (venv.id, settings.id, unit.id, *(each.id for each in (*secrets, *cas, *files)))
+    needed = (venv.id, ledger.id, settings.id, unit.id, *(each.id for each in (*secrets, *cas, *files)))
     return [
         USER,
         guard.GATEWAY,
@@ -114,6 +114,7 @@ def overflow(
         *secrets,
         *cas,
         _only(*secrets, *cas),
+        ledger,
         settings,
         *way_out,
         *addresses,
@@ -122,7 +123,7 @@ def overflow(
     ]
 
 
-def settings_of(outputs: StackOutputs) -> service_settings.Settings:
+def settings_of(outputs: StackOutputs, data_dir: str) -> service_settings.Settings:
     """Return the settings of the service. Raises AssertionError without `gateway.overflow`."""
     gateway, spec = outputs.gateway, outputs.gateway.overflow
     assert spec is not None  # noqa: S101 (the caller has looked)
@@ -138,7 +139,7 @@ def settings_of(outputs: StackOutputs) -> service_settings.Settings:
         address=LOOPBACK,
         port=OVERFLOW_PORT,
         metrics_port=OVERFLOW_METRICS_PORT,
-        ledger=OVERFLOW_LEDGER,
+        ledger=overflow_ledger(data_dir),
     )
 
 

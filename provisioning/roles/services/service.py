@@ -32,8 +32,8 @@ class Service:
     """Root-only files with secrets, which systemd reads."""
     runtime_directory: str = ""
     """Below /run, the user's own; it stays when the service restarts."""
-    state_directory: str = ""
-    """Below /var/lib, the user's own."""
+    writes: tuple[str, ...] = ()
+    """Folders of its user. A data volume that had another machine before may know that user by another number."""
     allowed_addresses: tuple[str, ...] = ("localhost",)
     """Addresses and networks that it may talk to. `any` sets no limit."""
     after: tuple[str, ...] = ()

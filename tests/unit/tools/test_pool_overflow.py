@@ -46,9 +46,9 @@ def test_the_copy_has_a_provider_with_a_cap_and_the_stacks_own_outputs_have_none
     copy = pool_overflow.copy_with_provider(STACK)
     outputs = StackOutputs.model_validate_json(copy.read_text())
     assert outputs_file(STACK).read_text() == before
-    (provider,) = settings_of(outputs).providers
+    (provider,) = settings_of(outputs, "/var/lib/llm").providers
     assert (provider.url, provider.cap.day) == ("https://provider.test/v1", 3_000_000)
-    assert settings_of(outputs).clients == ("website",)
+    assert settings_of(outputs, "/var/lib/llm").clients == ("website",)
     assert {client.name: client.data for client in outputs.gateway.clients} == {
         "default": "sensitive",
         "website": "public",

@@ -100,7 +100,8 @@ def test_the_unit_runs_unprivileged_with_its_own_names() -> None:
         "LoadCredential=together:/etc/llm/overflow/together.key",
         "BindReadOnlyPaths=/run/llm-overflow-names/hosts:/etc/hosts",
         "Wants=llm-overflow-addresses.service",
-        "StateDirectory=llm-overflow",
+        "ReadWritePaths=/var/lib/llm/overflow",
+        "ExecStartPre=+/bin/chown -R llm-overflow:llm-overflow /var/lib/llm/overflow",
         "NoNewPrivileges=yes",
         "ProtectSystem=strict",
     ):

@@ -66,7 +66,7 @@ LEAVE = [name for name in ENDPOINTS if name.startswith(("chat", "completions", "
 STATUS = {"up": 200, "full": 429, "down": 503}
 """What a request gets that must stay, by the engine's state."""
 
-CAPPED = 'llm_overflow_requests_total{outcome="day_cap",provider="first"}'
+CAPPED = 'llm_overflow_requests_total{outcome="month_cap",provider="first"}'
 
 CLASSES = {
     "sensitive client": (SENSITIVE, ()),

@@ -11,10 +11,11 @@ from core.errors import CheckError
 from core.paths import stack_state_dir
 from infra.contract.outputs import HostRecord, StackOutputs, Tunnel
 from provisioning.access.tunnel_keys import tunnel_keys
-from provisioning.apply.desired_state import desired_state
+from provisioning.apply.desired_state import desired_state, joined
 from provisioning.operate.restart import reboot_host
 from provisioning.roles.gateway.given_key import with_engine_key
 from provisioning.roles.gateway.tunnel import KNOWN_HOSTS, USER
+from provisioning.roles.host.layout import ENGINE_UNIT
 from provisioning.ssh.known_hosts import known_hosts_text
 from provisioning.ssh.target import SshTarget
 from serving.endpoint import Endpoint
@@ -23,6 +24,7 @@ from tests.machine.converge_host import Background, poll, reached, remote
 from tests.machine.engine_double import engine_double
 from tests.machine.fab import forwarding
 from tests.machine.machines import making_machines
+from tests.machine.served import GATEWAY_STATE
 from tests.slowness import patient
 from tests.unit.provisioning.records import stack
 
@@ -54,11 +56,11 @@ def published(machine_state: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         tunnel = Tunnel(engine="laptop", gateway="front")
         outputs = stack().model_copy(update={"hosts": (laptop, front), "tunnel": tunnel})
         desired = desired_state(outputs, (front,), ("base", "gateway"))
-        behind = desired_state(outputs, (laptop,), ("gateway",))
-        double = with_engine_key(engine_double(), tunnel_keys("test").engine)
+        behind = desired_state(outputs, (laptop,), ("services", "gateway"))
+        double = with_engine_key(engine_double(unit=ENGINE_UNIT["vllm"]), tunnel_keys("test").engine)
         runs = [
             Background(front, desired.lists["front"]),
-            Background(laptop, [*behind.lists["laptop"], *double]),
+            Background(laptop, joined(double, behind.lists["laptop"])),
         ]
         for run in runs:
             run.join(180)
@@ -85,9 +87,36 @@ def test_a_client_of_the_gateway_host_reaches_the_engine_behind(published: Publi
     assert reached_by(published) == GUARDED
 
 
+ASKED = "import socket; print(socket.create_connection(('127.0.0.1', 8406)).makefile().read(), end='')"
+"""Asks the watcher, as HAProxy does."""
+
+
+def test_the_gateway_hears_the_watcher_behind(published: Published) -> None:
+    """It heard nothing of it before: no drain, and no hang while /health answers."""
+
+    def state() -> str:
+        return remote(published.front, f"python3 - <<'END'{GATEWAY_STATE}END\n").strip()
+
+    poll(lambda: state() == "UP")
+    remote(published.laptop, "mkdir -p -m 0755 /run/llm-notice; touch /run/llm-notice/drain")
+    poll(lambda: state() == "DRAIN (agent)", deadline_s=10)
+    remote(published.laptop, "rm /run/llm-notice/drain; systemctl kill --signal=STOP vllm.service")
+    poll(lambda: state() == "DOWN (agent)", deadline_s=10)
+    remote(published.laptop, "systemctl kill --signal=CONT vllm.service")
+    poll(lambda: state() == "UP", deadline_s=60)
+    ask = f"""for user in root haproxy nobody {USER}; do
+        echo "$user $(setpriv --reuid=$user --clear-groups python3 -c "{ASKED}" 2>&1 | tail -n 1 | cut -d' ' -f1)"
+    done"""
+    said = dict(line.split() for line in remote(published.front, ask).splitlines())
+    assert said == {
+        user: "up" if status == "200" else "ConnectionRefusedError:" for user, status in GUARDED.items() if user in said
+    }
+
+
 ATTEMPTS = {
     "another port": ["-N", "-R", "127.0.0.1:8001:127.0.0.1:8000"],
     "another address": ["-N", "-R", "0.0.0.0:8000:127.0.0.1:8000"],
+    "the watcher's port at another address": ["-N", "-R", "0.0.0.0:8406:127.0.0.1:8406"],
     "a way out": ["-W", "127.0.0.1:22"],
     "a shell": ["id"],
 }

@@ -63,14 +63,12 @@ class Pool:
 def pools_of(outputs: StackOutputs, host: HostRecord, names: Mapping[str, Names]) -> tuple[Pool, ...]:
     """Return the pools behind the gateway on `host`: one pool with one engine, or with the hosts behind a gateway's.
 
-    The one engine listens on loopback. That of another host comes through the tunnel to the same port. `names` are the
+    The one engine listens on loopback. That of another host comes through the tunnel to the same ports. `names` are the
     served names of each host behind a gateway's.
     """
     engines = engines_behind(outputs, host)
     if outputs.gateway_host is None:
-        # The tunnel brings the engine's port alone. The watcher there restarts an engine that hangs all the same.
-        agent_port = None if outputs.tunnel else AGENT_PORT
-        return (loopback_pool(engines[0].pool, engines[0].name, outputs.serving, outputs.gateway, agent_port),)
+        return (loopback_pool(engines[0].pool, engines[0].name, outputs.serving, outputs.gateway, AGENT_PORT),)
     servers = tuple(_door(each, host_places(outputs.serving, outputs.gateway), names[each.name]) for each in engines)
     return (Pool(name=engines[0].pool, serving=outputs.serving, servers=servers),)
 

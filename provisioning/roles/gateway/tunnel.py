@@ -1,12 +1,13 @@
 """An SSH tunnel from the engine's host, which is behind NAT, to the gateway's host, which clients reach.
 
-The engine's host dials, and dials again after a cut. The engine's port then appears on the loopback of the gateway's
-host, where the gateway expects an engine. The user that dials in may do nothing else. Does not open the firewall:
-SSH is open already.
+The engine's host dials, and dials again after a cut. The engine's port and the watcher's then appear on the loopback of
+the gateway's host, where the gateway expects an engine. The user that dials in may do nothing else. Does not open the
+firewall: SSH is open already.
 """
 
 from collections.abc import Iterator, Sequence
 
+from core.ports import AGENT_PORT
 from infra.contract.outputs import HostRecord, StackOutputs
 from provisioning.access.tunnel_keys import TunnelKeys
 from provisioning.converge.replace_resource import replace_resource
@@ -42,7 +43,7 @@ ANSWER_TIMEOUT_S = 120
 
 ALIVE_INTERVAL_S = 10
 ALIVE_COUNT = 3
-"""Both ends notice a dead connection after 30 s. Until the gateway's end has noticed, its port is in use and a new
+"""Both ends notice a dead connection after 30 s. Until the gateway's end has noticed, its ports are in use and a new
 connection is refused."""
 
 
@@ -53,11 +54,11 @@ def tunnel(outputs: StackOutputs, host: HostRecord, keys: TunnelKeys, far_end: H
     """
     if outputs.tunnel is None:
         return []
-    port = outputs.serving.port
+    ports = (outputs.serving.port, AGENT_PORT)
     common: list[Resource] = [User(name=USER), Directory(path=CONFIG_DIR), Directory(path=FOLDER)]
     if host.name == outputs.tunnel.engine:
-        return [*common, *_dialling(far_end, port, keys)]
-    return [*common, *_answering(port, keys)]
+        return [*common, *_dialling(far_end, ports, keys)]
+    return [*common, *_answering(ports, keys)]
 
 
 def shared(resources: Sequence[Resource], serving: ServingSpec, keys: TunnelKeys) -> list[Resource]:
@@ -73,7 +74,7 @@ def shared(resources: Sequence[Resource], serving: ServingSpec, keys: TunnelKeys
     return [User(name=USER), *replace_resource(resources, closed.id, engine_guard(serving, USER))]
 
 
-def _dialling(far_end: HostRecord, port: int, keys: TunnelKeys) -> Iterator[Resource]:
+def _dialling(far_end: HostRecord, ports: Sequence[int], keys: TunnelKeys) -> Iterator[Resource]:
     """Yield what the engine's host needs."""
     yield Packages(name="tunnel", present=("openssh-client",))
     yield File(path=PRIVATE_KEY, content=keys.private, owner=USER, group=USER, mode=0o600, after=(f"user:{USER}",))
@@ -93,12 +94,13 @@ def _dialling(far_end: HostRecord, port: int, keys: TunnelKeys) -> Iterator[Reso
             UserKnownHostsFile=KNOWN_HOSTS,
         ),
     )
+    forwards = [word for port in ports for word in ("-R", f"127.0.0.1:{port}:127.0.0.1:{port}")]
     unit_text = render(
         "llm-tunnel.service.j2",
         user=USER,
         far_end=far_end.name,
         knock=(*ssh, f"{USER}@{far_end.address}"),
-        command=(*ssh, "-N", "-R", f"127.0.0.1:{port}:127.0.0.1:{port}", f"{USER}@{far_end.address}"),
+        command=(*ssh, "-N", *forwards, f"{USER}@{far_end.address}"),
     )
     yield File(path=UNIT_FILE, content=unit_text)
     needed = (f"file:{PRIVATE_KEY}", f"file:{KNOWN_HOSTS}", f"file:{UNIT_FILE}")
@@ -107,14 +109,16 @@ def _dialling(far_end: HostRecord, port: int, keys: TunnelKeys) -> Iterator[Reso
     )
 
 
-def _answering(port: int, keys: TunnelKeys) -> Iterator[Resource]:
-    """Yield what the gateway's host needs: a user without a shell that may listen on one loopback port.
+def _answering(ports: tuple[int, ...], keys: TunnelKeys) -> Iterator[Resource]:
+    """Yield what the gateway's host needs: a user without a shell that may listen on loopback ports.
 
-    The user may log in only after that port is guarded.
+    The user may log in only after these ports are guarded.
     """
-    guard = forwarded_guard(port, User(name=USER))
+    guard = forwarded_guard(ports, User(name=USER))
     yield from guard
-    allowed = f'restrict,port-forwarding,permitlisten="127.0.0.1:{port}",command="/bin/false"'
+    listens = [f"127.0.0.1:{port}" for port in ports]
+    permitted = ",".join(f'permitlisten="{each}"' for each in listens)
+    allowed = f'restrict,port-forwarding,{permitted},command="/bin/false"'
     yield File(
         path=AUTHORIZED_KEYS,
         content=f"{allowed} {keys.public}\n",
@@ -124,7 +128,7 @@ def _answering(port: int, keys: TunnelKeys) -> Iterator[Resource]:
         "sshd-tunnel.conf.j2",
         user=USER,
         authorized_keys=AUTHORIZED_KEYS,
-        port=port,
+        listens=listens,
         alive_interval_s=ALIVE_INTERVAL_S,
         alive_count=ALIVE_COUNT,
     )

@@ -45,16 +45,16 @@ def engine_guard(serving: ServingSpec, *neighbours: str) -> File:
     """
     made = (GATEWAY.name, WATCHER.name, *neighbours)
     after = (f"packages:{serving.engine}", *(f"user:{user}" for user in made))
-    return _rules(serving.port, (SERVICE_USER, *made), SERVICE_USER, after)
+    return _rules((serving.port,), (SERVICE_USER, *made), SERVICE_USER, after)
 
 
-def forwarded_guard(port: int, listener: User) -> list[Resource]:
-    """Return the guard, from boot on, of the port of the gateway's host that sshd forwards to an engine elsewhere.
+def forwarded_guard(ports: tuple[int, ...], listener: User) -> list[Resource]:
+    """Return the guard, from boot on, of the ports of the gateway's host that sshd forwards to an engine's host.
 
     sshd listens there as `listener`, a user that comes earlier in the list.
     """
     package = Packages(name="guard", present=(PACKAGE,))
-    rules = _rules(port, (GATEWAY.name,), listener.name, (package.id, GATEWAY.id, listener.id))
+    rules = _rules(ports, (GATEWAY.name,), listener.name, (package.id, GATEWAY.id, listener.id))
     content = render(
         "nft-table.service.j2",
         description="Who may speak to the engine that a tunnel brings",
@@ -76,15 +76,16 @@ def kept(rules: File) -> list[Resource]:
     return [*nft_watch(), loaded(LOADED, RULES, TABLE, after=(PROGRAM.id, rules.id))]
 
 
-def _rules(port: int, users: tuple[str, ...], listener: str, after: tuple[str, ...]) -> File:
-    """Return the file that lets root and `users` connect, and only root and `listener` answer.
+def _rules(ports: tuple[int, ...], users: tuple[str, ...], listener: str, after: tuple[str, ...]) -> File:
+    """Return the file that lets root and `users` connect to `ports`, and only root and `listener` answer there.
 
     On other ports `listener` answers only root and itself.
     """
+    nft_set = f"{{ {', '.join(map(str, ports))} }}" if len(ports) > 1 else str(ports[0])
     words = {"users": ("root", *users), "listeners": ("root", listener)}
     return File(
         path=RULES,
-        content=render("engine-guard.nft.j2", table=TABLE, port=port, mark=MARK, **words),
+        content=render("engine-guard.nft.j2", table=TABLE, port=nft_set, mark=MARK, **words),
         check=("nft", "--check", "--file", "{path}"),
         after=after,
     )

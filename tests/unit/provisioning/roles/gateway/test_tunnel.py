@@ -54,6 +54,7 @@ def test_the_engine_dials_with_keep_alive_and_trusts_one_key(lists: dict[str, Se
         "ExitOnForwardFailure=yes",
         "StrictHostKeyChecking=yes",
         "-R 127.0.0.1:8000:127.0.0.1:8000",
+        "-R 127.0.0.1:8406:127.0.0.1:8406",
         "llm-tunnel@front.example.com",
     ):
         assert words in dial
@@ -107,9 +108,12 @@ def test_an_invalid_tunnel_port_is_refused(port: Any) -> None:
         joined(port=port)
 
 
-def test_the_key_may_listen_on_one_port_of_loopback(lists: dict[str, Sequence[Resource]]) -> None:
+def test_the_key_may_listen_on_two_ports_of_loopback(lists: dict[str, Sequence[Resource]]) -> None:
     key = str(files(lists["front"])["/etc/llm/tunnel/authorized_keys"].content)
-    assert key.startswith('restrict,port-forwarding,permitlisten="127.0.0.1:8000",command="/bin/false" ssh-ed25519 ')
+    listens = 'permitlisten="127.0.0.1:8000",permitlisten="127.0.0.1:8406"'
+    assert key.startswith(f'restrict,port-forwarding,{listens},command="/bin/false" ssh-ed25519 ')
+    sshd = str(files(lists["front"])["/etc/ssh/sshd_config.d/20-llm-tunnel.conf"].content)
+    assert "PermitListen 127.0.0.1:8000 127.0.0.1:8406\n" in sshd
     private = files(lists["laptop"])["/etc/llm/tunnel/id_ed25519"]
     assert isinstance(private.content, Secret)
     assert (private.owner, private.mode) == ("llm-tunnel", 0o600)

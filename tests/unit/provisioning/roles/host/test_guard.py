@@ -52,9 +52,10 @@ def test_only_named_accounts_may_connect_to_the_engine(
 ) -> None:
     outputs = joined(engine) if tunnel else stack(serving={**SERVING, "engine": engine})
     resources = desired(outputs, name)
-    rule = f'oifname "lo" tcp dport {PORTS[engine]} meta skuid != {{ {allowed} }} counter reject'
+    port = f"{{ {PORTS[engine]}, 8406 }}" if name == "front" else PORTS[engine]
+    rule = f'oifname "lo" tcp dport {port} meta skuid != {{ {allowed} }} counter reject'
     assert rule in text(resources, RULES)
-    answers = f'oifname "lo" tcp sport {PORTS[engine]} meta skuid != {{ root, {listener} }} counter drop'
+    answers = f'oifname "lo" tcp sport {port} meta skuid != {{ root, {listener} }} counter drop'
     assert answers in text(resources, RULES)
     (rules,) = (each for each in resources if each.id == f"file:{RULES}")
     before = {each.id for each in resources[: resources.index(rules)]}

@@ -81,6 +81,7 @@ def tour(stack: str, *, keep: bool, reboot: bool, pool: bool = False) -> list[St
             part("It is back behind the gateway", "back"),
             Stop("The endpoint is proved again", *smoke),
             Stop("What the provider cost", f"make spend {known}", (*fab, "spend", *there)),
+            part("Which alerts fired", "alerts"),
         ]
     if reboot:
         stops += [

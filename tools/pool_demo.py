@@ -2,8 +2,8 @@
 
 `provider` adds a provider double, which takes what the pool has no place for. `die` cuts the power of a machine, and
 proves that other streams go on, that no new request fails, and that only public data reaches the provider. `back` waits
-until the gateway sends requests to every machine again. All talk to the endpoint as a client does, and use the same
-commands as a person.
+until the gateway sends requests to every machine again. `alerts` shows which alerts fired meanwhile. All talk to the
+endpoint as a client does, and use the same commands as a person.
 """
 
 import sys
@@ -16,6 +16,7 @@ from core.arguments import Parser
 from core.console import say
 from core.errors import DeployError, run_cli
 from core.waiting.condition import wait_until
+from tools.pool_alerts import show_alerts
 from tools.pool_client import TIMEOUT_S, Api, api_of, fab, status
 from tools.pool_overflow import add_provider, overflowing
 
@@ -121,7 +122,7 @@ def back(stack: str) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do one part."""
     parser = Parser(prog="python -m tools.pool_demo", description=__doc__)
-    parts = {"provider": add_provider, "die": die, "back": back}
+    parts = {"provider": add_provider, "die": die, "back": back, "alerts": show_alerts}
     parser.add_argument("part", choices=parts)
     parser.add_argument("--stack", required=True)
     options = parser.parse_args(arguments)

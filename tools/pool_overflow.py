@@ -70,6 +70,7 @@ def add_provider(stack: str) -> int:
     gateway = outputs["gateway"]
     gateway["clients"] = [*gateway["clients"], {"name": PUBLIC, "class": "batch", "data": "public"}]
     gateway["classes"] = {"batch": {"deadline_s": DEADLINE_S}}
+    gateway["monitoring"] = gateway.get("monitoring") or {}
     gateway["overflow"] = {
         "day_usd": CAP_USD,
         "month_usd": CAP_USD,

@@ -79,7 +79,7 @@ def test_the_pools_stops_are_in_order_and_shown_as_they_run(monkeypatch: pytest.
     """Those of `make` are compared with the Makefile, too: provision, plan and spend know the provider."""
     monkeypatch.setenv("LLM_DEPLOY_STATE", "/state")
     stops = demo.tour("spare", keep=False, reboot=False, pool=True)
-    words = ["up", "provider", "provision", "smoke", "plan", "die", "up", "back", "smoke", "spend", "down"]
+    words = ["up", "provider", "provision", "smoke", "plan", "die", "up", "back", "smoke", "spend", "alerts", "down"]
     assert [each.typed.split()[3 if each.typed.startswith("python") else 1] for each in stops] == words
     copy = "/state/stacks/spare/provider/outputs.json"
     assert [each.typed.split()[1] for each in stops if f"INVENTORY={copy}" in each.typed] == [

@@ -41,7 +41,7 @@ class Watch:
         self._look = look
         self._clock = clock
         self._folder = Path(settings.notice_dir)
-        self._notice: Finding | None = None
+        self._notice = self._of_an_earlier_process()
         self._gone = 0
         self._problem = ""
         self._stop_asked = False
@@ -76,15 +76,21 @@ class Watch:
                 self._write(NOTICE, found)
                 say(words(found, [], ""))
                 self._send_records()
-        elif self._notice is None:
-            self._write(NOTICE, None)  # of an earlier process
-            self._write(SENT, None)  # of a notice that was taken back
         elif not seen.problem:
             self._gone += 1
             if self._gone >= CANCELLED_LOOKS and not self._stop_asked:
-                self._notice = None
+                if self._notice is not None:
+                    self._notice = None
+                    say("the notice was taken back")
                 self._write(NOTICE, None)
-                say("the notice was taken back")
+                self._write(SENT, None)
+
+    def _of_an_earlier_process(self) -> Finding | None:
+        """Return the notice that this service wrote before it was started again; None if there is none to read."""
+        try:
+            return Finding(**json.loads((self._folder / NOTICE).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return None
 
     def _send_records(self) -> None:
         if self._settings.sends_records:

@@ -134,6 +134,29 @@ def test_a_silent_service_takes_no_notice_back(scene: Scene) -> None:
     assert "stop" in scene.files()
 
 
+def test_a_restart_of_the_service_lets_no_host_back_in(scene: Scene) -> None:
+    scene.says(TERMINATE)
+    scene.watch().step()
+    scene.says(problem="the metadata server has not answered yet")
+    watch = scene.watch()
+    watch.step()
+    assert scene.files() == {"notice.json"}
+    scene.now = NOW + 110
+    watch.step()
+    assert scene.files() == {"notice.json", "stop"}
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"kind": 1}'])
+def test_a_file_that_is_no_notice_goes_when_the_cloud_says_so(scene: Scene, text: str) -> None:
+    (scene.folder / "notice.json").write_text(text)
+    watch = scene.watch()
+    for _ in range(CANCELLED_LOOKS - 1):
+        watch.step()
+    assert scene.files() == {"notice.json"}
+    watch.step()
+    assert (scene.files(), watch.state) == (set(), "no notice")
+
+
 @pytest.mark.parametrize(("drains", "file"), [(False, "recommendation.json"), (True, "notice.json")])
 def test_a_recommendation_drains_if_the_stack_file_says_so(scene: Scene, drains: bool, file: str) -> None:
     scene.drain_on_rebalance = drains
@@ -156,12 +179,6 @@ def test_a_notice_an_hour_before_the_end_drains_only_later(scene: Scene) -> None
     scene.now += 3301
     watch.step()
     assert scene.files() == {"notice.json"}
-
-
-def test_what_an_earlier_process_wrote_ends_with_its_reason(scene: Scene) -> None:
-    (scene.folder / "notice.json").write_text("{}")
-    scene.watch().step()
-    assert scene.files() == set()
 
 
 def test_a_service_that_cannot_ask_says_so(scene: Scene) -> None:

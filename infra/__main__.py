@@ -17,6 +17,7 @@ from infra.clouds.registry import cloud_of
 from infra.config import DeploymentConfig, parse_deployment
 from infra.config.models.proxy import ProxySpec
 from infra.contract.stack_placement import KnownPlacement
+from serving.spec.models import ServingSpec
 
 REPORTED = 32
 """Exit status for Pulumi's language host: the error is already printed, so it prints no traceback."""
@@ -30,6 +31,11 @@ def with_proxy(hosts: HostList, proxy: ProxySpec | None) -> HostList:
         return hosts
     written = proxy.model_dump(mode="json", exclude_unset=True)
     return hosts.apply(lambda made: [{**each, "proxy": written} for each in made])
+
+
+def _exported(serving: ServingSpec) -> dict[str, Any]:
+    """Return what hosts serve as provisioning gets it: the keys of the file."""
+    return serving.model_dump(mode="json", exclude_unset=True)
 
 
 def _place(config: DeploymentConfig, stack: str) -> KnownPlacement:
@@ -50,7 +56,9 @@ def main() -> None:
     deployment = cloud_of(config.cloud).deploy(config, lambda: _place(config, stack))
     pulumi.export("stack", stack)
     pulumi.export("hosts", with_proxy(deployment.hosts, config.proxy))
-    pulumi.export("serving", config.serving.model_dump(mode="json", exclude_unset=True))
+    pulumi.export("serving", _exported(config.serving))
+    if config.pools:
+        pulumi.export("pools", {name: _exported(pool.serving) for name, pool in config.pools.items()})
     pulumi.export("gateway", config.gateway.exported())
     if deployment.gateway_host is not None:
         pulumi.export("gateway_host", deployment.gateway_host)

@@ -6,7 +6,7 @@ It contains no secret: the API key is in the file that it names. Opens no connec
 import ipaddress
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Self
 
 from pydantic import Field, SecretStr, ValidationError
 
@@ -34,6 +34,9 @@ class Endpoint(Frozen):
     engine_port: int = Field(description="The engine's own port, which only its host may reach.")
     models: tuple[str, ...] = Field(min_length=1, description="Every name that /v1/models lists, the base model first.")
     adapters: tuple[str, ...] = Field(default=(), description="The aliases of adapters among them.")
+    bases: dict[str, str] = Field(
+        default={}, description="The base model of each name that has another than models[0]."
+    )
     native_api: bool = Field(default=False, description="Whether the gateway allows Ollama's own API too.")
     keys_file: Path = Field(description='JSON, 0600: {"client": "API key"}.')
     client: str = Field(description="Client whose key the smoke test uses.")
@@ -43,6 +46,14 @@ class Endpoint(Frozen):
     def base_model(self) -> str:
         """The base model's name."""
         return self.models[0]
+
+    def base_of(self, name: str) -> str:
+        """Return the base model of the pool that serves `name`."""
+        return self.bases.get(name, self.base_model)
+
+    def with_names(self, servings: Sequence[ServingSpec]) -> Self:
+        """Return the endpoint with the names of these pools, the first one's base model first."""
+        return self.model_copy(update=_names(servings))
 
     @property
     def urls(self) -> tuple[str, ...]:
@@ -66,29 +77,43 @@ class Endpoint(Frozen):
 def endpoint_of(
     stack: str,
     hosts: Sequence[str],
-    serving: ServingSpec,
+    servings: Sequence[ServingSpec],
     gateway: GatewaySpec,
     *,
     ca: Path | None,
     keys_file: Path,
     gpu_hosts: Sequence[str] = (),
 ) -> Endpoint:
-    """Return the endpoint of `stack` on `hosts`, each given by an address or name of its certificate."""
+    """Return the endpoint of `stack` on `hosts`, each given by an address or name of its certificate.
+
+    `servings`: what its pools serve, the pool main first.
+    """
+    main = servings[0]
     urls = list(dict.fromkeys(_url(host, gateway.port) for host in hosts))  # hosts may share a name and a certificate
     return Endpoint(
         stack=stack,
         url=urls[0],
         other_urls=tuple(urls[1:]),
         ca=ca,
-        engine=serving.engine,
-        engine_port=serving.port,
-        models=serving.served_names,
-        adapters=tuple(dict.fromkeys(serving.alias_of(adapter) for adapter in serving.adapters)),
-        native_api=serving.engine == "ollama" and serving.ollama.native_api,
+        engine=main.engine,
+        engine_port=main.port,
+        **_names(servings),
+        native_api=any(serving.engine == "ollama" and serving.ollama.native_api for serving in servings),
         keys_file=keys_file,
         client=gateway.clients[0].name,
         gpu_hosts=tuple(gpu_hosts),
     )
+
+
+def _names(servings: Sequence[ServingSpec]) -> dict[str, Any]:
+    """Return the fields about names: the first pool's base model is the first of all."""
+    return {
+        "models": tuple(dict.fromkeys(name for serving in servings for name in serving.served_names)),
+        "adapters": tuple(
+            dict.fromkeys(serving.alias_of(adapter) for serving in servings for adapter in serving.adapters)
+        ),
+        "bases": {name: serving.served_names[0] for serving in servings[1:] for name in serving.served_names},
+    }
 
 
 def endpoint_file(stack: str) -> Path:

@@ -25,6 +25,8 @@ def place_of(model: type[BaseModel], loc: tuple[int | str, ...]) -> Place:
     key, annotation, field = "", bare(model), None
     siblings: tuple[str, ...] = ()
     for step in loc:
+        if step == "[key]":  # pydantic's mark for an error in a mapping's key, not in its value
+            continue
         models = models_in(annotation)
         if len(models) > 1:
             annotation = next((each for each in models if step in _tags(each)), None)
@@ -34,8 +36,6 @@ def place_of(model: type[BaseModel], loc: tuple[int | str, ...]) -> Place:
             siblings = tuple(known)
             field = known.get(str(step))
             annotation = bare(field.annotation) if field else None
-        elif step == "[key]":  # pydantic's mark for an error in a mapping's key, not in its value
-            continue
         else:
             inner = [each for each in get_args(annotation) if each is not ...]
             annotation = bare(inner[-1]) if inner else None

@@ -115,7 +115,9 @@ def _unknown_key(place: Place, model: type[BaseModel]) -> Problem:
     above, _, last = place.key.rpartition(".")
     if last == "secure":
         return _encrypted(above)
-    elsewhere = set(keys_called(model, last))
+    section = above.rpartition(".")[2]
+    # A section of the same name is no better place: gateway.machine is not machine.
+    elsewhere = {key for key in keys_called(model, last) if key.split(".")[-2:-1] != [section]}
     hint = f"did you mean {elsewhere.pop()}?" if len(elsewhere) == 1 else one_of(place.siblings, last)
     return Problem(place.key, "is not a known key", hint)
 

@@ -3,12 +3,11 @@
 Reads no file and calls no cloud.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
-from core.reading.rules import Problem
 from core.reading.words import error_of, words
 from infra.config.models.deployment import DeploymentConfig
 from infra.config.rules.bucket_sources import BUCKET_RULES
@@ -19,17 +18,9 @@ from infra.config.rules.iam import IAM_RULES
 from infra.config.rules.location import LOCATION_RULES
 from infra.config.rules.network_limits import NETWORK_RULES
 from infra.config.rules.overflow import OVERFLOW_RULES
+from infra.config.rules.pools import POOLS_RULES
 from infra.config.rules.spot_and_access import SPOT_AND_ACCESS_RULES
 from infra.config.rules.tags import TAG_RULES
-from serving.spec.rules import door_ports_differ, gateway_fits_serving
-
-
-def _gateway(config: DeploymentConfig) -> Iterator[Problem]:
-    """Apply the rules that join the sections `serving` and `gateway`."""
-    yield from gateway_fits_serving(config.serving, config.gateway)
-    if config.gateway.machine is not None:
-        yield from door_ports_differ(config.serving)
-
 
 RULES = (
     keys_belong,
@@ -43,7 +34,7 @@ RULES = (
     *TAG_RULES,
     *IAM_RULES,
     *BUCKET_RULES,
-    _gateway,
+    *POOLS_RULES,
 )
 """Rules that join several sections. A rule within one section is in its model."""
 

@@ -13,6 +13,7 @@ from core.reading.strict_yaml import read_yaml
 from core.reading.words import error_of
 from infra.config.checks import checked
 from infra.config.models.deployment import DeploymentConfig
+from infra.config.rules.pools import servings_by_key
 from infra.config.rules.stack_names import stack_name_fits
 from serving.sources.spec_files import file_is_there, files_of_gateway, files_of_serving
 
@@ -96,10 +97,8 @@ def parse_deployment(value: Any, where: str) -> DeploymentConfig:
 
 def _files(config: DeploymentConfig) -> Iterator[Problem]:
     """Yield a problem for each file of the config that is missing or wrong."""
-    for section, problems in (
-        ("serving", files_of_serving(config.serving)),
-        ("gateway", files_of_gateway(config.gateway)),
-    ):
+    servings = ((key, files_of_serving(serving)) for key, serving in servings_by_key(config).items())
+    for section, problems in (*servings, ("gateway", files_of_gateway(config.gateway))):
         for problem in problems:
             yield replace(problem, key=f"{section}.{problem.key}")
     if config.inventory is not None:

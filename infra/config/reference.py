@@ -46,6 +46,11 @@ def _collect(model: type[BaseModel], key: str, found: dict[type[BaseModel], list
         annotation, mark = bare(field.annotation), ""
         if get_origin(annotation) is tuple:
             annotation, mark = bare(get_args(annotation)[0]), "[]"
+        elif get_origin(annotation) is dict:
+            # What is below is written as elsewhere: its sections are not repeated.
+            for inner in models_in(bare(get_args(annotation)[1])):
+                found.setdefault(inner, []).append(join(key, f"{name}.NAME"))
+            continue
         for inner in models_in(annotation):
             _collect(inner, join(key, name) + mark, found)
 
@@ -74,6 +79,8 @@ def _values(field: FieldInfo) -> str:
         return many + "mapping"
     if annotation in (int, float):
         return many + bounds(field)
+    if get_origin(annotation) is dict and models_in(get_args(annotation)[1]):
+        return "mapping of mappings"
     return many + _TYPES.get(annotation, "mapping of text")
 
 

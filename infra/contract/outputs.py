@@ -4,6 +4,7 @@ Written as JSON by the Pulumi program, or as YAML by hand for hosts that exist a
 """
 
 import re
+from collections.abc import Collection, Iterator
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -20,21 +21,14 @@ from infra.contract.data_dir import DataDir
 from infra.contract.host_key_line import host_key_line
 from infra.contract.stack_placement import Placement, exported_placement
 from serving.spec.models import GatewaySpec, ServingSpec
-from serving.spec.rules import door_ports_differ, gateway_fits_serving
+from serving.spec.pool_name import MAIN, PoolName, names_are_free
+from serving.spec.rules import door_ports_differ, gateway_fits_servings
 
 HostName = Annotated[
     str,
     matching(
         r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?",
         "is not a host name; write lower-case letters, digits and -, at most 63, with no - at either end",
-    ),
-]
-
-PoolName = Annotated[
-    str,
-    matching(
-        r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?",
-        "is not the name of a pool; write lower-case letters, digits and -, at most 32, with no - at either end",
     ),
 ]
 
@@ -131,7 +125,7 @@ class HostRecord(Frozen):
     private_address: Address | None = Field(
         default=None, description="What other hosts of the stack connect to. None: `address`."
     )
-    pool: PoolName = Field(default="main", description="The pool of this host's engine: hosts with the same model.")
+    pool: PoolName = Field(default=MAIN, description="The pool of this host's engine: hosts with the same model.")
     cloud: CloudName = "existing"
     market: Literal["on_demand", "spot"] = Field(
         default="on_demand", description="spot: its cloud may take the machine back at short notice."
@@ -259,15 +253,32 @@ class Hosts(Frozen):
             for number, address in enumerate(addresses)
             if addresses.index(address) < number
         )
-        pools = {number: host.pool for number, host in enumerate(self.hosts) if host.name != name}
-        first = next(iter(pools.values()))
-        hint = f"write {first}: the hosts of one stack serve the same model"
-        refuse(
-            Problem(f"hosts[{number}].pool", f"{pool} is another pool", hint)
-            for number, pool in pools.items()
-            if pool != first
-        )
         return self
+
+
+def pools_fit(inventory: Hosts, pools: Collection[str]) -> Iterator[Problem]:
+    """Every pool has a host, and every host a pool.
+
+    `pools`: the names of those beside the one that `serving` describes. That one is main, or has any name if it is
+    the only one.
+    """
+    yield from names_are_free(pools)
+    if pools and inventory.gateway_host is None:
+        yield Problem("pools", "needs one gateway in front of all pools", "name its host as gateway_host")
+    engines = {index: each for index, each in enumerate(inventory.hosts) if each.name != inventory.gateway_host}
+    found = {index: host.pool for index, host in engines.items()}
+    first = MAIN if pools else next(iter(found.values()))
+    known = [first, *pools]
+    if inventory.gateway_host is None:
+        return
+    for index, pool in found.items():
+        if pool not in known:
+            hint = one_of(known, pool) if pools else f"write {first}, or describe {pool} under pools"
+            yield Problem(f"hosts[{index}].pool", f"there is no pool {pool}", hint)
+    for pool in known:
+        if pool not in found.values():
+            key = "pools" if pool == first else f"pools.{pool}"
+            yield Problem(key, f"no host is in pool {pool}", f"write pool: {pool} for a host, or leave the pool out")
 
 
 class Tunnel(Frozen):
@@ -294,6 +305,9 @@ class StackOutputs(Hosts):
 
     stack: StackName = Field(description="Name of this list of hosts. Results and keys are stored under it.")
     serving: ServingSpec = Field(description="What the hosts serve, as in docs/config.md.")
+    pools: dict[PoolName, ServingSpec] = Field(
+        default={}, description="What the hosts of other pools serve, by the pool. `serving` is for pool main."
+    )
     gateway: GatewaySpec = GatewaySpec()
     tunnel: Tunnel | None = Field(default=None, description="For an engine behind NAT. None: each host has both.")
     placement: Placement | None = Field(
@@ -309,15 +323,33 @@ class StackOutputs(Hosts):
             return others | {"placement": exported_placement(value)}
         return value
 
+    def serving_of(self, host: HostRecord) -> ServingSpec:
+        """Return what the engine of `host` serves."""
+        return self.pools.get(host.pool, self.serving)
+
+    @property
+    def servings(self) -> tuple[ServingSpec, ...]:
+        """What each pool serves, the pool main first."""
+        return (self.serving, *self.pools.values())
+
+    @property
+    def _by_key(self) -> dict[str, ServingSpec]:
+        return {"serving": self.serving, **{f"pools.{name}": spec for name, spec in self.pools.items()}}
+
+    @model_validator(mode="after")
+    def _pools_fit(self) -> Self:
+        refuse(pools_fit(self, self.pools))
+        return self
+
     @model_validator(mode="after")
     def _gateway_fits_serving(self) -> Self:
-        refuse(gateway_fits_serving(self.serving, self.gateway))
+        refuse(gateway_fits_servings(self._by_key, self.gateway))
         return self
 
     @model_validator(mode="after")
     def _engine_leaves_the_door_its_port(self) -> Self:
         if self.gateway_host is not None:
-            refuse(door_ports_differ(self.serving))
+            refuse(problem for key, spec in self._by_key.items() for problem in door_ports_differ(spec, key))
         return self
 
     @model_validator(mode="after")

@@ -57,11 +57,16 @@ class _Base:
 def check_releases(releases: Releases, spec: ServingSpec) -> None:
     """Raise ConfigError with a line for each adapter that differs from the manifest or does not fit `spec`.
 
+    If `spec` has adapters, those are checked, else all.
+
     Whether the manifest fits the stack is checked when it is read.
     """
+    names = {adapter.versioned_name for adapter in spec.adapters}
+    every = enumerate(releases.manifest.adapters)
+    own = [(index, each) for index, each in every if not names or each.versioned_name in names]
     base = _base(spec)
     problems = []
-    for index, listed in enumerate(releases.manifest.adapters):
+    for index, listed in own:
         try:
             _check(listed, spec, base, key=f"adapters[{index}]")
         except ConfigError as error:

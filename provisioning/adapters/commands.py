@@ -61,13 +61,14 @@ def promote(target: Target, name: str) -> int:
     """Make a name alone mean version `name`, e.g. contract@4, once that version has answered on every host."""
     stack = _checked(target)
     version = stack.version(name)
-    running, adapter = _running(stack), version.rpartition("@")[0]
+    running, adapter = _running(stack, of=version), version.rpartition("@")[0]
     if any(version not in served.versions for served in running.values()):
         _apply(stack, target.command("adapters", "DO=promote", f"ARGS={name}"))
     prompt = stack.releases.listed(version).prompt
-    words = (version, stack.serving.model.name, *((prompt,) if prompt else ()))
-    stack.on_all(lambda host: stack.ask(host, "try", *words))
-    say(f"{version} answers, and differently from {stack.serving.model.name}")
+    base = stack.serving_of(stack.hosts_of(version)[0]).model.name
+    words = (version, base, *((prompt,) if prompt else ()))
+    stack.on_all(lambda host: stack.ask(host, "try", *words), of=version)
+    say(f"{version} answers, and differently from {base}")
     return _move(stack, version, "promote", {name: served.aliases.get(adapter) for name, served in running.items()})
 
 
@@ -91,7 +92,9 @@ def rollback(target: Target, adapter: str, to: str) -> int:
 def _checked(target: Target) -> AdapterStack:
     """Return the stack with checked adapters. Raises ConfigError for one that does not fit; connects to no host."""
     stack = stack_of(target)
-    check_releases(stack.releases, stack.serving)
+    for serving in map(stack.serving_of, stack.hosts_of_pools):
+        if serving.adapters:
+            check_releases(stack.releases, serving)
     return stack
 
 
@@ -112,8 +115,9 @@ def _apply(stack: AdapterStack, again: str, retire: Sequence[str] = ()) -> list[
     stack.converge(again=again, dry_run=False, retire=retire)
     for each in retired:
         _record_retired(stack, each)
-    listed = {adapter.versioned_name for adapter in stack.serving.adapters}
+    every = {host.name: stack.serving_of(host).adapters for host in stack.hosts}
     for host, served in _running(stack).items():
+        listed = {adapter.versioned_name for adapter in every[host]}
         for name, refused in served.refused.items() if isinstance(served, Running) else ():
             if name in listed:
                 hint = "list other files as a new version"
@@ -126,8 +130,7 @@ def _apply(stack: AdapterStack, again: str, retire: Sequence[str] = ()) -> list[
     if endpoint_file(stack.name).exists():
         hint = f"run `{stack.target.command('provision')}`, which writes it"
         endpoint = read_endpoint(endpoint_file(stack.name), hint=hint)
-        names = tuple(stack.releases.promoted)
-        write_endpoint(endpoint.model_copy(update={"models": stack.serving.served_names, "adapters": names}))
+        write_endpoint(endpoint.with_names(stack.outputs.servings))
     return retired
 
 
@@ -148,9 +151,9 @@ def _record_retired(stack: AdapterStack, retired: Retired) -> None:
     record(stack.releases.lock, Move.model_validate({**entry, "to": "", "hosts": retired.hosts}))
 
 
-def _running(stack: AdapterStack) -> dict[str, Served]:
-    """Return versions and aliases that the engines serve, by host."""
-    return {name: report.answering for name, report in stack.on_all(stack.report).items()}
+def _running(stack: AdapterStack, of: str = "") -> dict[str, Served]:
+    """Return versions and aliases that the engines serve, by host; `of` leaves hosts of other adapters' pools out."""
+    return {name: report.answering for name, report in stack.on_all(stack.report, of).items()}
 
 
 def _move(stack: AdapterStack, version: str, what: str, means: Mapping[str, str | None]) -> int:
@@ -159,7 +162,8 @@ def _move(stack: AdapterStack, version: str, what: str, means: Mapping[str, str 
     `means` has the version that the name means on each host; for the other hosts the record's version counts.
     """
     recorded = stack.releases.promoted[version.rpartition("@")[0]]
-    done = _on_all_or_none(stack, version, what, {host.name: means.get(host.name) or recorded for host in stack.hosts})
+    before = {host.name: means.get(host.name) or recorded for host in stack.hosts_of(version)}
+    done = _on_all_or_none(stack, version, what, before)
     _record(stack, version, done)
     write_result(stack.name, "adapters.json", {"stack": stack.name, "ok": True, "moves": done})
     first, seconds = next(iter(done.values())), max(each["seconds"] for each in done.values())
@@ -194,7 +198,8 @@ def _on_all_or_none(
     who, adapter = who_asks(), version.rpartition("@")[0]
     done: dict[str, dict[str, Any]] = {}
     stopped = threading.Event()
-    turns = {host.name: threading.Lock() for host in stack.hosts}
+    hosts = stack.hosts_of(version)
+    turns = {host.name: threading.Lock() for host in hosts}
 
     def move(host: HostRecord) -> None:
         with turns[host.name]:
@@ -210,10 +215,10 @@ def _on_all_or_none(
                 say(f"{host.name}: moved back to {was}, because not all hosts moved")
 
     try:
-        stack.on_all(move)
+        stack.on_all(move, of=version)
     except BaseException:
         stopped.set()
-        for host, result in on_each(stack.hosts, move_back, at_once=AT_ONCE):
+        for host, result in on_each(hosts, move_back, at_once=AT_ONCE):
             if isinstance(result, DeployError):
                 say(f"{host.name}: {result.what}; {adapter} may mean {version} there")
         raise

@@ -33,8 +33,8 @@ class _Stack:
     """The facts about the stack that this checkout has."""
 
     name: str
-    serving: ServingSpec | None
-    """None if `up` has not made the stack yet."""
+    servings: Sequence[ServingSpec]
+    """What each pool serves; empty if `up` has not made the stack yet."""
     manifest: Path
     listed: Sequence[ListedAdapter]
 
@@ -54,10 +54,11 @@ def manifest(target: Target) -> int:
     Raises UsageError if it lists none, ConfigError for files that are not an adapter.
     """
     stack = _stack(target)
-    if stack.serving is None or not stack.serving.adapters:
+    adapters = {each.versioned_name: each for serving in stack.servings for each in serving.adapters}
+    if not adapters:
         hint = f"for files in a folder: {target.command('adapters', 'DO=entry', 'ARGS=FOLDER')}"
         raise UsageError("serving.adapters is empty, or `up` was not run yet", where=stack.name, hint=hint)
-    _print(stack, stack.serving.adapters, head=True)
+    _print(stack, list(adapters.values()), head=True)
     own = "make up, " if target.stack else ""
     say(f"write it into {shown(stack.manifest)}, take `adapters` out of the stack's own `serving`, then: {own}DO=plan")
     next_command(target.command("up") if target.stack else target.command("adapters", "DO=plan"))
@@ -81,7 +82,8 @@ def _stack(target: Target) -> _Stack:
     name = outputs.stack if outputs else target.stack
     manifest = adapter_manifest(target, name)
     releases = read_releases(manifest)
-    return _Stack(name, outputs.serving if outputs else None, manifest, releases.manifest.adapters if releases else ())
+    listed = releases.manifest.adapters if releases else ()
+    return _Stack(name, outputs.servings if outputs else (), manifest, listed)
 
 
 def _found(stack: _Stack, folder: str) -> AdapterSpec:
@@ -107,9 +109,20 @@ def _lines(stack: _Stack, adapter: AdapterSpec) -> Iterable[str]:
     yield f"    version: {adapter.version}"
     yield f"    source: {_flow(adapter.source)}"
     yield f"    sha256: {sha256}" if sha256 else f"    sha256:   # of {WEIGHTS}: its source has no checksum"
-    yield f"    base: {base_name(stack.serving.model)}" if stack.serving else _unknown_base(seen)
+    yield _base(stack, adapter, seen)
     yield f"    rank: {seen.config.rank}"
     yield f"    target_modules: [{', '.join(sorted(modules))}]"
+
+
+def _base(stack: _Stack, adapter: AdapterSpec, seen: Look) -> str:
+    """Return the line about the base model: that of the pool which lists the adapter, or whose model it names."""
+    own = [each for each in stack.servings if adapter in each.adapters]
+    models = [each.model for each in own or stack.servings]
+    trained_on = [model for model in models if base_name(model).partition("@")[0] == seen.config.base_model]
+    found = list(dict.fromkeys(map(base_name, trained_on or models)))
+    if len(found) > 1:
+        return f"    base:   # {' or '.join(found)}: the pool that serves it"
+    return f"    base: {found[0]}" if found else _unknown_base(seen)
 
 
 def _unknown_base(seen: Look) -> str:

@@ -49,14 +49,27 @@ class AdapterHosts:
         """The hosts with an engine: not the gateway's host of a tunnel."""
         return Topology(self.outputs).hosts_with(HostRole.ENGINE)
 
+    def serving_of(self, host: HostRecord) -> ServingSpec:
+        """Return what `host` serves, with the adapters of the manifest if there is one."""
+        return self.outputs.serving_of(host)
+
     @property
-    def serving(self) -> ServingSpec:
-        """The serving spec, with the adapters of the manifest if there is one."""
-        return self.outputs.serving
+    def hosts_of_pools(self) -> tuple[HostRecord, ...]:
+        """One host of each pool: what it serves, the others of its pool serve too."""
+        return tuple({host.pool: host for host in self.hosts}.values())
+
+    def hosts_of(self, adapter: str) -> tuple[HostRecord, ...]:
+        """Return the hosts of the pool that has the adapter with this name or versioned name."""
+
+        def has_it(host: HostRecord) -> bool:
+            return any(adapter in (each.name, each.versioned_name) for each in self.serving_of(host).adapters)
+
+        return tuple(host for host in self.hosts if has_it(host))
 
     def ask(self, host: HostRecord, command: str, *words: str) -> str:
         """Return what the program adapter_versions prints. Raises HostError with the program's own words."""
-        return self.run(host, "adapters/adapter_versions", command, host.data_dir, str(self.serving.port), *words)
+        port = self.serving_of(host).port
+        return self.run(host, "adapters/adapter_versions", command, host.data_dir, str(port), *words)
 
     def run(self, host: HostRecord, program: str, *words: str) -> str:
         """Return what programs/<program>.py prints on `host`. Raises HostError with the program's own words."""
@@ -76,19 +89,25 @@ class AdapterHosts:
         said = read_json(self.run(host, "adapters/stored_folders", "show", host.data_dir), where=host.name, shape=list)
         return [Folder(**each) for each in said]
 
-    def on_all(self, work: Callable[[HostRecord], Result]) -> dict[str, Result]:
-        """Return the result of `work` for each host by name. Raises HostError after all have ended, if one failed."""
-        results, failures = self.on_those_that_answer(work)
+    def on_all(self, work: Callable[[HostRecord], Result], of: str = "") -> dict[str, Result]:
+        """Return the result of `work` for each host by name, or for each that has the adapter `of`.
+
+        Raises HostError after all have ended, if one failed.
+        """
+        results, failures = self.on_those_that_answer(work, of)
         failures.raise_any(hint=f"see `{self.target.command('status')}`")
         return results
 
-    def on_those_that_answer(self, work: Callable[[HostRecord], Result]) -> tuple[dict[str, Result], Failures]:
+    def on_those_that_answer(
+        self, work: Callable[[HostRecord], Result], of: str = ""
+    ) -> tuple[dict[str, Result], Failures]:
         """Return the same of the hosts that did not fail, and which failed."""
-        failures = Failures(self.hosts, lambda _, error: say(str(error)))
-        ends = on_each(self.hosts, work, at_once=AT_ONCE)
+        hosts = self.hosts_of(of) if of else self.hosts
+        failures = Failures(hosts, lambda _, error: say(str(error)))
+        ends = on_each(hosts, work, at_once=AT_ONCE)
         found = {host.name: result for host, result in failures.sift(ends)}
         # Not in the order in which they ended.
-        return {host.name: found[host.name] for host in self.hosts if host.name in found}, failures
+        return {host.name: found[host.name] for host in hosts if host.name in found}, failures
 
 
 @dataclass(frozen=True)
@@ -117,13 +136,13 @@ class AdapterStack(AdapterHosts):
         from provisioning.roles.engine.adapters import adapters_alone
         from serving.sources.resolve import resolve_sources
 
-        sources = with_logins(resolve_sources(self.serving))
+        sources = {host.pool: with_logins(resolve_sources(self.serving_of(host))) for host in self.hosts_of_pools}
         progress = ProgressPrinter([host.name for host in self.hosts])
         on_event = progress.progress_only if dry_run else progress.event
         retired = dict.fromkeys(retire, who_asks())
 
         def work(host: HostRecord) -> HostResult:
-            resources = adapters_alone(host, self.serving, sources, retired)
+            resources = adapters_alone(host, self.serving_of(host), sources[host.pool], retired)
             result = converge(host, resources, dry_run=dry_run, on_event=on_event)
             if dry_run:
                 progress.aside(plan_text(result))

@@ -52,7 +52,7 @@ def adapters_list(target: Target, *, as_json: bool) -> int:
     else:
         show("\n".join(_table(target, rows, unused)))
     failures.raise_any(hint=f"the list above lacks what failed; see `{target.command('status')}`")
-    complete = all(row.served_by == tuple(reports) for row in rows)
+    complete = all(set(row.served_by) == {host.name for host in stack.hosts_of(row.name)} for row in rows)
     next_command(target.command("smoke" if complete else "provision"))
     return 0 if complete else 1
 
@@ -92,7 +92,8 @@ def _rows(stack: AdapterHosts, reports: Mapping[str, AdapterReport]) -> list[Row
             source=_place(listed.source),
             since=moves.get(listed.versioned_name, ""),
         )
-        for listed in stack.serving.adapters
+        for host in stack.hosts_of_pools
+        for listed in stack.serving_of(host).adapters
     ]
 
 
@@ -111,9 +112,10 @@ def _place(source: Source) -> str:
 
 def _needed(stack: AdapterHosts, host: HostRecord) -> list[str]:
     """Return the folders that the present spec needs on `host`."""
-    sources = resolve_sources(stack.serving)
-    adapters = [f"{host.data_dir}/adapters/{adapter.versioned_name}" for adapter in stack.serving.adapters]
-    return [model_path(host, stack.serving, sources.model), *adapters]
+    serving = stack.serving_of(host)
+    sources = resolve_sources(serving)
+    adapters = [f"{host.data_dir}/adapters/{adapter.versioned_name}" for adapter in serving.adapters]
+    return [model_path(host, serving, sources.model), *adapters]
 
 
 def _unused(stack: AdapterHosts, host: HostRecord) -> list[Folder]:

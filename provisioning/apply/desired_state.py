@@ -60,7 +60,7 @@ def _resources_of(host: HostRecord, roles: Sequence[str], inputs: RoleInputs) ->
     if inputs.engine_key is not None:
         lists = [with_engine_key(each, inputs.engine_key) for each in lists]
     if inputs.tunnel_keys is not None:
-        lists = [shared(each, inputs.outputs.serving, inputs.tunnel_keys) for each in lists]
+        lists = [shared(each, inputs.outputs.serving_of(host), inputs.tunnel_keys) for each in lists]
     return asked_first(joined(*lists))
 
 
@@ -100,7 +100,7 @@ def _endpoint(inputs: RoleInputs) -> Endpoint:
     return endpoint_of(
         outputs.stack,
         [each.names[0] for each in credentials],
-        outputs.serving,
+        outputs.servings,
         outputs.gateway,
         ca=credentials[0].ca,
         keys_file=keys_file(outputs.stack),

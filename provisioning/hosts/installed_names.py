@@ -41,7 +41,7 @@ def unknown_hosts(outputs: StackOutputs) -> tuple[str, ...]:
 
 def all_names(outputs: StackOutputs) -> dict[str, Names]:
     """Return the same if every host is provisioned successfully."""
-    return {host.name: outputs.serving.served_names for host in Topology(outputs).hosts_with(HostRole.DOOR)}
+    return {host.name: outputs.serving_of(host).served_names for host in Topology(outputs).hosts_with(HostRole.DOOR)}
 
 
 def note_names(outputs: StackOutputs, names: Mapping[str, Names]) -> None:

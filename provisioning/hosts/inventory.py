@@ -61,7 +61,10 @@ def file_has_changed(target: Target) -> bool:
 def _with_adapters(target: Target, outputs: StackOutputs) -> StackOutputs:
     """Return `outputs` with the adapters of the manifest, if there is one."""
     releases = read_releases(adapter_manifest(target, outputs.stack))
-    return outputs if releases is None else outputs.model_copy(update={"serving": releases.serving(outputs.serving)})
+    if releases is None:
+        return outputs
+    main, pools = releases.servings(outputs.serving, outputs.pools)
+    return outputs.model_copy(update={"serving": main, "pools": pools})
 
 
 def adapter_manifest(target: Target, stack: str) -> Path:

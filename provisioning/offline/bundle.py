@@ -106,7 +106,8 @@ def write_bundle(
     offline = {name: offline_list(resources, with_secrets=with_secrets) for name, resources in lists.items()}
     packages = _packages(lists, driver.headers(lists, kernels), release, setup)
     found = {pin.text: pin for lock in locks(every) for pin in wheels.pins(lock, release)}
-    brought = _once(contents(every, outputs.serving.model.licence_name))
+    licences = {host.name: outputs.serving_of(host).model.licence_name for host in outputs.hosts}
+    brought = _once(part for name, resources in lists.items() for part in contents(resources, licences[name]))
     components = [*packages, *wheels.fetch(list(found.values()), release), *brought]
     texts = _texts(outputs.stack, offline, packages, components)
     parts = _parts(components, offline)

@@ -11,6 +11,7 @@ from provisioning.operate.fabric_status import read_fabric
 from provisioning.operate.host_status import GpuState, HostStatus, LoadedModel, Queue, Space, Tokens
 from provisioning.operate.unit_state import read_unit
 from provisioning.programs.firewall import other_firewalls
+from provisioning.roles.gateway.pools import engines_behind
 from serving.spec.gateway_places import host_places
 
 GIB = 1024**3
@@ -19,7 +20,8 @@ MIB_PER_GIB = 1024
 
 def read_report(report: Mapping[str, Any], outputs: StackOutputs, host: HostRecord, *, now: datetime) -> HostStatus:
     """Return the status from the output of the program status_report; null is a part that could not be checked."""
-    base, *_ = wanted = outputs.serving.served_names
+    serving = outputs.serving_of(host)
+    base, *_ = wanted = serving.served_names
     models = None if report["models"] is None else tuple(report["models"])
     release = report["release"] or {}
     waits_for = report["reboot_needed_by"]
@@ -30,7 +32,7 @@ def read_report(report: Mapping[str, Any], outputs: StackOutputs, host: HostReco
         boot_id=report["boot_id"] or "",
         kernel=report["kernel"] or "",
         units=tuple(read_unit(unit) for unit in report["units"] or ()),
-        engine=outputs.serving.engine,
+        engine=serving.engine,
         engine_version=report["engine_version"] or "",
         former_version=release.get("former", ""),
         models=models,
@@ -38,9 +40,9 @@ def read_report(report: Mapping[str, Any], outputs: StackOutputs, host: HostReco
         missing_models=tuple(name for name in wanted if models is not None and name not in models),
         refused_adapters=report.get("refused") or {},
         tokens=Tokens(**report["tokens"]) if report.get("tokens") else None,
-        licence=outputs.serving.model.licence_name,
+        licence=serving.model.licence_name,
         loaded=tuple(_loaded(each) for each in report["loaded"] or ()),
-        queue=_queue(report["queue"], outputs),
+        queue=_queue(report["queue"], outputs, host),
         engine_on_loopback=host.name != outputs.gateway_host,
         lost_tables=tuple(report["lost_tables"] or ()),
         closed_by=tuple(other_firewalls.words(**each) for each in report.get("closed_ports") or ()),
@@ -60,13 +62,14 @@ def read_report(report: Mapping[str, Any], outputs: StackOutputs, host: HostReco
     )
 
 
-def _queue(seen: Mapping[str, Any] | None, outputs: StackOutputs) -> Queue | None:
-    """Return the gateway's numbers with the config's bounds."""
+def _queue(seen: Mapping[str, Any] | None, outputs: StackOutputs, host: HostRecord) -> Queue | None:
+    """Return the gateway's numbers with the config's bounds: each pool has a queue."""
     if seen is None:
         return None
-    gateway = outputs.gateway
-    places = host_places(outputs.serving, gateway) * len(seen["hosts"])
-    return Queue(**seen, max_running=places, max_waiting=gateway.max_queue)
+    gateway, engines = outputs.gateway, engines_behind(outputs, host)
+    places = sum(host_places(outputs.serving_of(engine), gateway) for engine in engines)
+    queues = len({engine.pool for engine in engines})
+    return Queue(**seen, max_running=places, max_waiting=gateway.max_queue * queues)
 
 
 def _spaces(report: Mapping[str, Any]) -> tuple[Space, ...]:

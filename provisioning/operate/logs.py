@@ -21,14 +21,15 @@ def logs(target: Target, *, names: Sequence[str], unit: str, lines: int, follow:
     """Print the journal and return the exit status. With `follow`, Ctrl-C is the normal end."""
     outputs = load_to_look(target)
     hosts = choose(outputs, names)
-    units = units_with_logs(outputs.serving.engine)
+    each_units = {host.name: units_with_logs(outputs.serving_of(host).engine) for host in hosts}
+    units = [*dict.fromkeys(word for units in each_units.values() for word in units)]
     if unit and unit not in units:
         raise UsageError(f"{unit!r} is not known", where="--unit", hint=one_of(units, unit))
-    chosen = [units[unit]] if unit else list(units.values())
-    argv = journal_command(chosen, lines, follow=follow)
     printing = threading.Lock()
 
     def work(host: HostRecord) -> None:
+        units = each_units[host.name]
+        argv = journal_command([units[unit]] if unit else list(units.values()), lines, follow=follow)
         start = f"{host.name}  " if len(hosts) > 1 else ""
         with connect(SshTarget.of(host)) as connection:
             for line in whole_lines(stream(connection, SshTarget.of(host), argv)):

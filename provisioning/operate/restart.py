@@ -110,7 +110,8 @@ def restart_engine(outputs: StackOutputs, host: HostRecord, tell: Tell) -> HostS
 
     Raises HostError if the engine does not answer again.
     """
-    name = ENGINE_UNIT[outputs.serving.engine]
+    serving = outputs.serving_of(host)
+    name = ENGINE_UNIT[serving.engine]
     with connect(SshTarget.of(host)) as connection:
         seen = ask(connection, outputs, host)
         before = seen.unit(name)
@@ -124,7 +125,7 @@ def restart_engine(outputs: StackOutputs, host: HostRecord, tell: Tell) -> HostS
             unit = now.unit(name)
             return now, unit is not None and unit.invocation not in ("", before.invocation)
 
-        return _wait(seen, again, tell, host, deadline_s=outputs.serving.drain_s + outputs.serving.ready_timeout_s)
+        return _wait(seen, again, tell, host, deadline_s=serving.drain_s + serving.ready_timeout_s)
 
 
 def reboot_host(outputs: StackOutputs, host: HostRecord, tell: Tell) -> HostStatus:
@@ -138,7 +139,7 @@ def reboot_host(outputs: StackOutputs, host: HostRecord, tell: Tell) -> HostStat
             now = ask(connection, outputs, host)
         return now, now.boot_id != before.boot_id
 
-    return _wait(before, again, tell, host, deadline_s=BOOT_S + outputs.serving.ready_timeout_s)
+    return _wait(before, again, tell, host, deadline_s=BOOT_S + outputs.serving_of(host).ready_timeout_s)
 
 
 def _wait(

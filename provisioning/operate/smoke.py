@@ -27,7 +27,7 @@ def smoke(target: Target, *, wait_s: float, as_json: bool) -> int:
                 f"{target.name} no longer has an engine on {name}; run provision, which updates the endpoint"
             )
         host = hosts[name]
-        return prove(host, outputs.serving) if host.gpu else prove_none(host)
+        return prove(host, outputs.serving_of(host)) if host.gpu else prove_none(host)
 
     def next_commands(ok: bool) -> list[str]:
         passed = ("status", "down") if target.stack else ("status",)

@@ -126,17 +126,18 @@ def ask(
     `firewalls`: also find other firewalls that close the gateway's port. Callers that poll a starting host do not need
     that.
     """
-    engine_unit, roles = ENGINE_UNIT[outputs.serving.engine], Topology(outputs).roles_of(host)
+    serving, roles = outputs.serving_of(host), Topology(outputs).roles_of(host)
+    engine_unit = ENGINE_UNIT[serving.engine]
     port = DOOR_PORT if HostRole.DOOR in roles else outputs.gateway.port
     question = {
         "units": units_with_status(
-            outputs.serving.engine,
+            serving.engine,
             monitoring=outputs.gateway.monitoring is not None,
             alerts=outputs.gateway.alerts is not None,
         ),
-        "engine": outputs.serving.engine,
+        "engine": serving.engine,
         "engine_unit": engine_unit,
-        "engine_port": outputs.serving.port,
+        "engine_port": serving.port,
         "engine_env": ENGINE_ENV,
         "release_note": f"{RELEASE_NOTES}/{engine_unit}.json",
         "gateway_port": port,

@@ -100,7 +100,7 @@ def _upgrade(
     """Upgrade one host. Raises HostError if the new release does not answer, or is older than the current one."""
     began = time.monotonic()
     before = _look(outputs, host)
-    if before.unit(ENGINE_UNIT[outputs.serving.engine]) is None:
+    if before.unit(ENGINE_UNIT[outputs.serving_of(host).engine]) is None:
         raise HostError("no engine is installed", where=host.name, hint="run provision first")
     result = bring(host, resources, dry_run=False, on_event=progress.event)
     for outcome in result.failed:

@@ -42,10 +42,16 @@ class RoleInputs:
         """The served names of each host behind the gateway."""
         return all_names(self.outputs) if self.installed is None else self.installed
 
+    def sources_of(self, host: HostRecord) -> ResolvedSources:
+        """Return where the files of a host's model and adapters come from, with the logins to read them."""
+        if host.pool not in self._sources:
+            self._sources[host.pool] = with_logins(resolve_sources(self.outputs.serving_of(host)))
+        return self._sources[host.pool]
+
     @cached_property
-    def sources(self) -> ResolvedSources:
-        """Where the files of the model and its adapters come from, with the logins to read them."""
-        return with_logins(resolve_sources(self.outputs.serving))
+    def _sources(self) -> dict[str, ResolvedSources]:
+        """These sources by pool, as far as a host has asked for them."""
+        return {}
 
     @cached_property
     def credentials(self) -> Mapping[str, Credentials]:

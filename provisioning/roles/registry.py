@@ -40,7 +40,9 @@ def _base(host: HostRecord, inputs: RoleInputs) -> list[Resource]:
 
 
 def _engine(host: HostRecord, inputs: RoleInputs) -> list[Resource]:
-    return engine(host, inputs.outputs.serving, inputs.sources, allow_downgrade=inputs.allow_downgrade)
+    return engine(
+        host, inputs.outputs.serving_of(host), inputs.sources_of(host), allow_downgrade=inputs.allow_downgrade
+    )
 
 
 def _tunnel(host: HostRecord, inputs: RoleInputs) -> list[Resource]:
@@ -74,7 +76,7 @@ def _door(host: HostRecord, inputs: RoleInputs) -> list[Resource]:
     assert key is not None  # noqa: S101 (the host is behind a gateway's host)
     reserved = reserved_mib(host.memory_gib, gpu=host.gpu is not None)
     secrets = DoorSecrets(certificate=inputs.door_certificate(host), key=key)
-    return door(host, outputs.serving, outputs.gateway, secrets, reserved)
+    return door(host, outputs.serving_of(host), outputs.gateway, secrets, reserved)
 
 
 def _monitoring(host: HostRecord, inputs: RoleInputs) -> list[Resource]:

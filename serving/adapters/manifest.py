@@ -6,7 +6,7 @@ module reads and writes the two files and reaches no host.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -157,9 +157,27 @@ class Releases:
                 trail = _led_to(trail, move)
         return trail[-2] if len(trail) > 1 else ""
 
-    def serving(self, spec: ServingSpec) -> ServingSpec:
-        """Return `spec` with these adapters. Raises ConfigError if they do not fit together."""
+    def servings(
+        self, main: ServingSpec, pools: Mapping[str, ServingSpec]
+    ) -> tuple[ServingSpec, dict[str, ServingSpec]]:
+        """Return what each pool serves with its adapters: those whose `base` is its base model.
+
+        The pool main gets the others. Raises ConfigError if they do not fit together.
+        """
+        own = {base_name(main.model)}
+        bases = {name: base_name(spec.model) for name, spec in pools.items() if base_name(spec.model) not in own}
+        with_adapters = {
+            name: self.serving(spec, lambda base, name=name: base == bases.get(name))  # type: ignore[misc]
+            for name, spec in pools.items()
+        }
+        return self.serving(main, lambda base: base not in bases.values()), with_adapters
+
+    def serving(self, spec: ServingSpec, fits: Callable[[str], bool] = lambda _base: True) -> ServingSpec:
+        """Return `spec` with the adapters whose base `fits`. Raises ConfigError if they do not fit together."""
         where = shown(self.path)
+        chosen = [(index, each) for index, each in enumerate(self.manifest.adapters) if fits(each.base)]
+        if not chosen:
+            return spec
         if spec.adapters:
             raise ConfigError(
                 "the stack's own serving.adapters lists adapters too",
@@ -177,26 +195,24 @@ class Releases:
                     where=where,
                     hint="list it again, or promote another version before you remove it",
                 )
-        self._check_bases(spec.model)
-        adapters = tuple(
-            each.spec(promoted=promoted[each.name] == each.versioned_name) for each in self.manifest.adapters
-        )
+        self._check_bases(spec.model, chosen)
+        adapters = tuple(each.spec(promoted=promoted[each.name] == each.versioned_name) for _, each in chosen)
         content = {**spec.model_dump(), "adapters": [each.model_dump() for each in adapters], "aliases_by": "promote"}
         try:
             return ServingSpec.model_validate(content)
         except ValidationError as error:
             raise words(error, where, ServingSpec) from None
 
-    def _check_bases(self, model: ModelSpec) -> None:
+    def _check_bases(self, model: ModelSpec, chosen: Sequence[tuple[int, ListedAdapter]]) -> None:
         """Refuse an adapter of another base model than the served one.
 
         A copy of a model may have two names, because its files do not name the original: its name in the stack file,
         and the name that all adapters use.
         """
         base = base_name(model)
-        copied = next((each.base for each in self.manifest.adapters if "/" in each.base), base)
+        copied = next((each.base for _, each in chosen if "/" in each.base), base)
         known = (base,) if isinstance(model.source, HubSource) else (base, copied)
-        for index, adapter in enumerate(self.manifest.adapters):
+        for index, adapter in chosen:
             if adapter.base not in known:
                 raise ConfigError(
                     f"{adapter.base} is not the base model that the stack serves",

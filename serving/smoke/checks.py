@@ -171,14 +171,12 @@ def log_probabilities(target: Target) -> str:
 
 def differs(target: Target, adapter: str) -> str:
     """The adapter gives other answers than the base model, so it is loaded and has an effect."""
+    model = target.endpoint.base_of(adapter)
     for prompt in PROMPTS:
-        base, other = (
-            target.client.complete(name, prompt, max_tokens=ANSWER_TOKENS).text
-            for name in (target.endpoint.base_model, adapter)
-        )
+        base, other = (target.client.complete(name, prompt, max_tokens=ANSWER_TOKENS).text for name in (model, adapter))
         if base != other:
-            return f"differs from {target.endpoint.base_model} on {prompt!r}"
-    raise CheckError(f"gives the same answers as {target.endpoint.base_model} to {len(PROMPTS)} prompts")
+            return f"differs from {model} on {prompt!r}"
+    raise CheckError(f"gives the same answers as {model} to {len(PROMPTS)} prompts")
 
 
 def unknown_model(target: Target) -> str:

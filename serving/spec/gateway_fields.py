@@ -89,7 +89,7 @@ class GatewayFields(Frozen):
         description="How long a request waits while no engine is ready, e.g. in its start. It then gets status 503.",
     )
     degrade: tuple[Degrade, ...] = Field(
-        default=(), max_length=64, description="Models whose answers are shorter while too many requests wait."
+        default=(), max_length=64, description="What answers while too many requests wait."
     )
     cors_origins: tuple[Origin, ...] = Field(
         default=(),

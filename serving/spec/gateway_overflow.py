@@ -4,7 +4,7 @@ Prices and caps are in USD, caps by the days and months of UTC.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
@@ -189,17 +189,18 @@ def overflow_fits_gateway(
 
 
 def overflow_fits_models(
-    overflow: OverflowSpec | None, serving: ServingFields, *, all_names: bool = False
+    overflow: OverflowSpec | None, servings: Sequence[ServingFields], *, all_names: bool = False
 ) -> Iterator[Problem]:
     """Providers answer for names that the stack serves. Keys begin with `gateway`.
 
-    A manifest may add adapters to a stack file without any: `all_names` says that `serving` has them.
+    A manifest may add adapters to a stack file without any: `all_names` says that `servings` have them.
     """
-    if serving.engine == "vllm" and not serving.adapters and not all_names:
+    if not all_names and any(serving.engine == "vllm" and not serving.adapters for serving in servings):
         return
-    served = {*serving.served_names, *(name.removesuffix(":latest") for name in serving.served_names)}
+    names = [name for serving in servings for name in serving.served_names]
+    served = {*names, *(name.removesuffix(":latest") for name in names)}
     for index, provider in enumerate(overflow.providers if overflow else ()):
         for place, each in enumerate(provider.models):
             if each.alias not in served:
                 key = f"gateway.overflow.providers[{index}].models[{place}].alias"
-                yield Problem(key, f"the stack does not serve {each.alias}", one_of(serving.served_names, each.alias))
+                yield Problem(key, f"the stack does not serve {each.alias}", one_of(names, each.alias))

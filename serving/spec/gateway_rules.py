@@ -1,6 +1,6 @@
 """Rules of clients, classes and overload in `gateway`. Each yields problems with the key to change."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from core.reading.rules import Problem, one_of, twice
 from serving.spec.fields import ServingFields
@@ -77,20 +77,36 @@ def degrade_is_reached(gateway: GatewayFields) -> Iterator[Problem]:
             )
 
 
-CLIENT_RULES = (shares_add_up, limits_of_clients_fit, deadlines_fit, degrade_is_reached)
+def degrade_ends(gateway: GatewayFields) -> Iterator[Problem]:
+    """No model is answered by one that is answered by it."""
+    becomes = {each.model: each.to for each in gateway.degrade if each.to is not None}
+    for index, each in enumerate(gateway.degrade):
+        way = [each.model]
+        while (following := becomes.get(way[-1])) is not None and following not in way:
+            way.append(following)
+        if following == each.model:
+            what = f"leads back to {each.model}: {' → '.join([*way, each.model])}"
+            yield Problem(f"degrade[{index}].to", what, "leave one of them out")
 
 
-def places_fit(serving: ServingFields, gateway: GatewayFields) -> Iterator[Problem]:
-    """The engine's own queue stays empty, so that the gateway's order counts. No client may have more than there is."""
+CLIENT_RULES = (shares_add_up, limits_of_clients_fit, deadlines_fit, degrade_is_reached, degrade_ends)
+
+
+def places_fit(serving: ServingFields, gateway: GatewayFields, of: str = "serving") -> Iterator[Problem]:
+    """The engine's own queue stays empty, so that the gateway's order counts. `of`: the key of `serving`."""
     places, asked = engine_places(serving), gateway.max_concurrency
     if asked is not None and asked > places:
         key = "vllm.max_sequences" if serving.engine == "vllm" else "ollama.num_parallel"
         yield Problem(
             "gateway.max_concurrency",
-            f"{asked} is above serving.{key} {places}",
+            f"{asked} is above {of}.{key} {places}",
             f"leave it out, or write at most {places}, or raise {key.partition('.')[2]}",
         )
-    room = host_places(serving, gateway) + gateway.max_queue
+
+
+def room_is_there(servings: Mapping[str, ServingFields], gateway: GatewayFields) -> Iterator[Problem]:
+    """No client may have more requests than there is room for."""
+    room = sum(host_places(serving, gateway) + gateway.max_queue for serving in servings.values())
     for index, client in enumerate(gateway.clients):
         if client.max_concurrency is not None and client.max_concurrency > room and gateway.max_queue:
             yield Problem(
@@ -100,30 +116,55 @@ def places_fit(serving: ServingFields, gateway: GatewayFields) -> Iterator[Probl
             )
 
 
-def names_and_caps_fit(serving: ServingFields, gateway: GatewayFields) -> Iterator[Problem]:
-    """Names are served, and caps are within what the engine does. Keys begin with `gateway`.
+def names_and_caps_fit(servings: Mapping[str, ServingFields], gateway: GatewayFields) -> Iterator[Problem]:
+    """Names are served, and caps are within what one of the engines does. Keys begin with `gateway`.
 
     If the stack file lists no adapters, a manifest may.
     """
-    names = list(dict.fromkeys(each for name in serving.served_names for each in (name, name.removesuffix(":latest"))))
-    context = serving.model.context_tokens
+    pool_of = {name: key for key, serving in servings.items() for name in _spellings(serving)}
+    names, complete = list(pool_of), all(serving.adapters for serving in servings.values())
     for index, client in enumerate(gateway.clients):
-        key, caps = f"gateway.clients[{index}]", client.caps
         for number, name in enumerate(client.models):
-            if serving.adapters and name not in names:
-                yield Problem(f"{key}.models[{number}]", f"{name} is not served", one_of(names, name))
-        if caps.max_tokens is not None and caps.max_tokens > context:
-            what = f"{caps.max_tokens} is above serving.model.context_tokens {context}"
-            yield Problem(f"{key}.caps.max_tokens", what, f"write at most {context}")
-        if serving.engine == "vllm" and caps.n is not None and caps.n > serving.vllm.max_answers:
-            what = f"{caps.n} is above serving.vllm.max_answers {serving.vllm.max_answers}"
-            yield Problem(f"{key}.caps.n", what, f"write at most {serving.vllm.max_answers}, or raise max_answers")
+            if complete and name not in names:
+                yield Problem(
+                    f"gateway.clients[{index}].models[{number}]", f"{name} is not served", one_of(names, name)
+                )
+    yield from _caps_fit(servings, gateway)
     for index, each in enumerate(gateway.degrade):
         key = f"gateway.degrade[{index}]"
-        if serving.engine != "vllm":
+        named = {"model": each.model, **({} if each.to is None else {"to": each.to})}
+        unknown = [field for field, name in named.items() if complete and name not in names]
+        for field in unknown:
+            yield Problem(f"{key}.{field}", f"{named[field]} is not served", one_of(names, named[field]))
+        if unknown:
+            continue
+        # A name that only a manifest may have is an adapter of vLLM.
+        pools = [pool_of[name] for name in named.values() if name in pool_of]
+        if any(servings[of].engine != "vllm" for of in pools):
             yield Problem(key, "works with engine vllm only", "leave it out")
-        elif serving.adapters and each.model not in names:
-            yield Problem(f"{key}.model", f"{each.model} is not served", one_of(names, each.model))
-        elif each.max_tokens > context:
-            what = f"{each.max_tokens} is above serving.model.context_tokens {context}, so no answer is shorter"
+            continue
+        of = next(iter(pools), next(iter(servings)))
+        context = servings[of].model.context_tokens
+        if each.max_tokens is not None and each.max_tokens > context:
+            what = f"{each.max_tokens} is above {of}.model.context_tokens {context}, so no answer is shorter"
             yield Problem(f"{key}.max_tokens", what, "write less")
+
+
+def _spellings(serving: ServingFields) -> Iterator[str]:
+    """Yield the names that clients may write."""
+    for name in serving.served_names:
+        yield from (name, name.removesuffix(":latest"))
+
+
+def _caps_fit(servings: Mapping[str, ServingFields], gateway: GatewayFields) -> Iterator[Problem]:
+    of, serving = max(servings.items(), key=lambda each: each[1].model.context_tokens)
+    context, answers = serving.model.context_tokens, max(each.vllm.max_answers for each in servings.values())
+    all_vllm = all(each.engine == "vllm" for each in servings.values())
+    for index, client in enumerate(gateway.clients):
+        key, caps = f"gateway.clients[{index}]", client.caps
+        if caps.max_tokens is not None and caps.max_tokens > context:
+            what = f"{caps.max_tokens} is above {of}.model.context_tokens {context}"
+            yield Problem(f"{key}.caps.max_tokens", what, f"write at most {context}")
+        if all_vllm and caps.n is not None and caps.n > answers:
+            what = f"{caps.n} is above serving.vllm.max_answers {answers}"
+            yield Problem(f"{key}.caps.n", what, f"write at most {answers}, or raise max_answers")

@@ -60,38 +60,39 @@ def reserved_mib(memory_gib: float, *, gpu: bool, alone: bool = False) -> int:
     return max(CPU_HOST_MIB, int(memory_gib * 1024 * share))
 
 
-def gateway_size(gateway: GatewaySpec, places: int, reserved: int = CPU_HOST_MIB) -> GatewaySize:
+def gateway_size(gateway: GatewaySpec, places: int, reserved: int = CPU_HOST_MIB, queues: int = 1) -> GatewaySize:
     """Return limits within `reserved` MiB, with as many spare connections as fit, 64 to 256.
 
-    `places`: requests that all engines behind it get at the same time.
+    `places`: requests that all engines behind it get at the same time. `queues`: pools, each with a queue.
 
     Even 64 may be too many: compare `memory_mib` with `reserved`.
     """
     spare = SPARE_CONNECTIONS
-    while spare > SPARE_CONNECTIONS_MIN and _size(gateway, places, spare).memory_mib > reserved:
+    while spare > SPARE_CONNECTIONS_MIN and _size(gateway, places, spare, queues).memory_mib > reserved:
         spare -= 1
-    return _size(gateway, places, spare)
+    return _size(gateway, places, spare, queues)
 
 
-def most_waiting(gateway: GatewaySpec, places: int, reserved: int) -> int:
+def most_waiting(gateway: GatewaySpec, places: int, reserved: int, queues: int = 1) -> int:
     """Return the largest `max_queue` that fits into `reserved` MiB; negative if none does."""
-    none_waits = _size(gateway.model_copy(update={"max_queue": 0}), places, SPARE_CONNECTIONS_MIN)
+    none_waits = _size(gateway.model_copy(update={"max_queue": 0}), places, SPARE_CONNECTIONS_MIN, queues)
     free_bytes = (reserved - none_waits.memory_mib) * MIB
-    return free_bytes // (none_waits.buffer_bytes + CONNECTION_BYTES) // (2 if len(gateway.clients) > 1 else 1)
+    most = free_bytes // (none_waits.buffer_bytes + CONNECTION_BYTES)
+    return most // queues // (2 if len(gateway.clients) > 1 else 1)
 
 
-def too_large(gateway: GatewaySpec, places: int, reserved: int, machine: str) -> Problem | None:
+def too_large(gateway: GatewaySpec, places: int, reserved: int, machine: str, queues: int = 1) -> Problem | None:
     """Return a problem if HAProxy could need more than the `reserved` MiB of `machine`, else None."""
-    size = gateway_size(gateway, places, reserved)
+    size = gateway_size(gateway, places, reserved, queues)
     if size.memory_mib <= reserved:
         return None
     what = (
-        f"{gateway.max_queue} waiting and {places} running requests may need {size.memory_mib} MiB in "
+        f"{gateway.max_queue * queues} waiting and {places} running requests may need {size.memory_mib} MiB in "
         f"HAProxy, but {machine} reserves {reserved} MiB for it"
     )
     if _leaving(gateway):
         what = f"{_leaving(gateway)} requests at providers (overflow.max_requests), {what}"
-    most = most_waiting(gateway, places, reserved)
+    most = most_waiting(gateway, places, reserved, queues)
     if most >= 0:
         return Problem("gateway.max_queue", what, f"write at most {most}, or a smaller max_body_kib")
     return Problem("gateway.max_concurrency", what, "write less, or a smaller max_body_kib")
@@ -102,9 +103,9 @@ def _leaving(gateway: GatewaySpec) -> int:
     return gateway.overflow.max_requests if gateway.overflow else 0
 
 
-def _size(gateway: GatewaySpec, places: int, spare: int) -> GatewaySize:
+def _size(gateway: GatewaySpec, places: int, spare: int, queues: int) -> GatewaySize:
     """Return the limits with `spare` connections beside those of requests."""
-    requests = places + gateway.longest_queue
+    requests = places + gateway.longest_queue * queues
     body_bytes = gateway.max_body_kib * 1024
     buffer_bytes = body_bytes + 2 * HEADER_BYTES
     leaving = _leaving(gateway)

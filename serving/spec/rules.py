@@ -3,7 +3,7 @@
 They use no network and do not know the machine. Rules about GPU and memory are in infra/config/rules/capacity.py.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from core.ports import (
     AGENT_PORT,
@@ -18,7 +18,7 @@ from core.reading.rules import Problem, one_of
 from serving.spec.fields import AdapterSpec, ServingFields
 from serving.spec.gateway_fields import GatewayFields
 from serving.spec.gateway_overflow import overflow_fits_gateway, overflow_fits_models
-from serving.spec.gateway_rules import CLIENT_RULES, names_and_caps_fit, places_fit
+from serving.spec.gateway_rules import CLIENT_RULES, names_and_caps_fit, places_fit, room_is_there
 from serving.spec.licences import licence_accepted, licence_has_one_name
 from serving.spec.ollama_rules import OLLAMA_RULES
 from serving.spec.vllm_options import REASONING_PARSERS, TOOL_CALL_PARSERS, extra_arguments
@@ -229,23 +229,45 @@ GATEWAY_RULES = (
 )
 
 
-def gateway_fits_serving(serving: ServingFields, gateway: GatewayFields) -> Iterator[Problem]:
-    """Apply the rules that join `serving` and `gateway`. Keys begin with one of them."""
-    yield from ports_differ(serving, gateway)
-    yield from overflow_fits_models(gateway.overflow, serving)
-    yield from places_fit(serving, gateway)
-    yield from names_and_caps_fit(serving, gateway)
+def gateway_fits_servings(servings: Mapping[str, ServingFields], gateway: GatewayFields) -> Iterator[Problem]:
+    """Apply the rules that join `gateway` with what the pools serve.
+
+    `servings` has what each pool serves by its key: `serving`, `pools.NAME.serving`. Keys begin with one of them or
+    with `gateway`.
+    """
+    found = [
+        problem
+        for key, serving in servings.items()
+        for problem in (*ports_differ(serving, gateway, key), *places_fit(serving, gateway, key))
+    ]
+    yield from dict.fromkeys(found)
+    yield from overflow_fits_models(gateway.overflow, tuple(servings.values()))
+    yield from room_is_there(servings, gateway)
+    yield from names_and_caps_fit(servings, gateway)
+    yield from names_mean_one_pool(servings)
 
 
-def door_ports_differ(serving: ServingFields) -> Iterator[Problem]:
+def names_mean_one_pool(servings: Mapping[str, ServingFields]) -> Iterator[Problem]:
+    """A name chooses the pool, so no two pools serve the same."""
+    seen: dict[str, str] = {}
+    for key, serving in servings.items():
+        models = {f"{key}.model.name": serving.model.name}
+        models |= {f"{key}.adapters[{index}].name": each.name for index, each in enumerate(serving.adapters)}
+        for where, name in models.items():
+            other = seen.setdefault(name, key)
+            if other != key:
+                yield Problem(where, f"{name} is also a name in {other}", "give it another name")
+
+
+def door_ports_differ(serving: ServingFields, key: str = "serving") -> Iterator[Problem]:
     """The engine of a host behind a gateway's leaves it the port that the gateway's host connects to."""
     if serving.port == DOOR_PORT:
         what = f"{serving.port} is the port that the gateway's host connects to"
-        yield Problem(f"serving.{serving.engine}.port", what, "write another port")
+        yield Problem(f"{key}.{serving.engine}.port", what, "write another port")
 
 
-def ports_differ(serving: ServingFields, gateway: GatewayFields) -> Iterator[Problem]:
-    """Gateway, engine and what runs beside them listen on different ports. Keys begin with `serving` or `gateway`."""
+def ports_differ(serving: ServingFields, gateway: GatewayFields, of: str = "serving") -> Iterator[Problem]:
+    """Gateway, engine and what runs beside them listen on different ports. Keys begin with `of` or `gateway`."""
     if gateway.port == serving.port:
         yield Problem(
             "gateway.port", f"{gateway.port} is also the engine's port", "write 443, or give the engine another port"
@@ -256,6 +278,6 @@ def ports_differ(serving: ServingFields, gateway: GatewayFields) -> Iterator[Pro
         taken |= dict.fromkeys((OVERFLOW_PORT, OVERFLOW_METRICS_PORT), "a port of the overflow service")
     if gateway.monitoring is not None:
         taken |= dict.fromkeys(MONITORING_PORTS, "a port of the monitoring")
-    for key, port in (("gateway.port", gateway.port), (f"serving.{serving.engine}.port", serving.port)):
+    for key, port in (("gateway.port", gateway.port), (f"{of}.{serving.engine}.port", serving.port)):
         if port in taken:
             yield Problem(key, f"{port} is {taken[port]}", "write another port")

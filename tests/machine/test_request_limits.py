@@ -119,6 +119,21 @@ CONSTRAINTS: dict[str, dict[str, object]] = {
     "for_outlines": {"json": {**properties(1_800), "patternProperties": {"^a": {}}, "propertyNames": {"pattern": "a"}}},
 }
 
+NAMES = """
+def answered_by(path, asked, model):
+    connection = http.client.HTTPConnection("127.0.0.1", 8000, timeout=300)
+    body = {"model": "nobody-serves-this", "max_tokens": 1, **asked}
+    connection.request("POST", path, json.dumps(body), HEADERS | ({"X-LLM-Model": model} if model else {}))
+    return json.load(connection.getresponse()).get("model")
+
+text, chat = {"prompt": "x"}, {"messages": [{"role": "user", "content": "x"}]}
+print(json.dumps({
+    "tiny": [answered_by("/v1/completions", text, "tiny"), answered_by("/v1/chat/completions", chat, "tiny"),
+             answered_by("/v1/messages", chat, "tiny")],
+    "no header": [answered_by("/v1/completions", text, "")],
+}))
+"""
+
 LENGTHS = """
 def tokens(path, asked, most=None):
     connection = http.client.HTTPConnection("127.0.0.1", 8000, timeout=300)
@@ -181,6 +196,11 @@ def test_log_probabilities_of_a_prompt_do_not_crash_the_engine(served_machine: S
     """Beside another request they did, on a CPU with adapters."""
     seen = ask(served_machine, BESIDE_A_LONG_ANSWER)
     assert seen == {"prompt_logprobs": [400], "echo": [400], "long": [200]}
+
+
+def test_the_model_in_the_gateways_header_answers(served_machine: Served) -> None:
+    """No other model has the name in the body."""
+    assert ask(served_machine, NAMES) == {"tiny": ["tiny", "tiny", "tiny"], "no header": [None]}
 
 
 def test_an_answer_ends_at_the_gateways_limit(served_machine: Served) -> None:

@@ -28,7 +28,7 @@ class Existing(NotRented):
         """Return each host of the inventory with an engine, and whether its record has a GPU."""
         from infra.clouds.existing.hosts import read_inventory
 
-        inventory = read_inventory(str(config.inventory))
+        inventory = read_inventory(str(config.inventory), config.pools)
         engines = [host for host in inventory.hosts if host.name != inventory.gateway_host]
         return [(f"host {host.name}", host.gpu is not None) for host in engines]
 

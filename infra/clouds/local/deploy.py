@@ -1,6 +1,6 @@
-"""The Pulumi program of cloud `local`: `machine.count` equal machines, and one for the gateway if asked for."""
+"""The Pulumi program of cloud `local`: equal machines for each pool, and one for the gateway if asked for."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pulumi
@@ -15,6 +15,7 @@ from infra.config.models.gateway import GatewayMachineSpec
 from infra.config.models.machine import MachineSpec
 from infra.config.models.network import NetworkSpec
 from infra.contract.deployment import Deployment
+from serving.spec.pool_name import MAIN
 
 MIB_PER_GIB = 1024
 
@@ -23,9 +24,12 @@ def deploy_machines(config: DeploymentConfig) -> Deployment:
     """Declare the machines."""
     stack = pulumi.get_stack()
     keys = stack_key_pair(stack)
-    sizes: dict[str, MachineSpec | GatewayMachineSpec] = {
-        machine_name(stack, number): config.machine for number in range(1, config.machine.count + 1)
+    pools = {
+        machine_name(stack, number, pool): pool
+        for pool, machine in config.machines.items()
+        for number in range(1, machine.count + 1)
     }
+    sizes: dict[str, MachineSpec | GatewayMachineSpec] = {name: config.machines[pool] for name, pool in pools.items()}
     gateway_host = None
     if config.gateway.machine is not None:
         gateway_host = gateway_name(stack)
@@ -45,11 +49,22 @@ def deploy_machines(config: DeploymentConfig) -> Deployment:
         for name, size in sizes.items()
     ]
     hosts = pulumi.Output.all(*(machine.host for machine in machines))
-    return Deployment(hosts=hosts.apply(lambda made: with_networks(made, config.network)), gateway_host=gateway_host)
+    return Deployment(
+        hosts=hosts.apply(lambda made: with_networks(made, config.network, pools)), gateway_host=gateway_host
+    )
 
 
-def with_networks(hosts: Sequence[dict[str, Any] | None], network: NetworkSpec) -> list[dict[str, Any]]:
-    """Return `hosts` with the networks that may reach them. Leaves out hosts that a preview does not know yet."""
+def with_networks(
+    hosts: Sequence[dict[str, Any] | None], network: NetworkSpec, pools: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """Return `hosts` with the networks that may reach them, and with their pools by host.
+
+    Leaves out hosts that a preview does not know yet.
+    """
     networks = {"ssh_cidrs": list(network.ssh_cidrs), "client_cidrs": list(network.client_cidrs)}
     written = {key: cidrs for key, cidrs in networks.items() if cidrs}
-    return [{**host, **written} for host in hosts if host]
+    return [{**host, **written, **_pool(pools.get(host["name"], MAIN))} for host in hosts if host]
+
+
+def _pool(name: str) -> dict[str, str]:
+    return {} if name == MAIN else {"pool": name}

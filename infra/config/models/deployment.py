@@ -14,9 +14,11 @@ from infra.config.models.iam import IamSpec
 from infra.config.models.lifetime import LifetimeSpec
 from infra.config.models.machine import MachineSpec
 from infra.config.models.network import NetworkSpec
+from infra.config.models.pool import PoolSpec
 from infra.config.models.proxy import ProxySpec
 from infra.config.models.storage import StorageSpec
 from serving.spec.models import ServingSpec
+from serving.spec.pool_name import MAIN, PoolName
 
 
 class DeploymentConfig(Frozen):
@@ -45,12 +47,30 @@ class DeploymentConfig(Frozen):
     lifetime: LifetimeSpec = Field(default=LifetimeSpec(), description="When machines are terminated or stopped.")
     tags: dict[str, str] = Field(default={}, description="Tags (aws) or labels (gcp) on every created resource.")
     serving: ServingSpec = Field(description="Engine, base model and adapters.")
+    pools: dict[PoolName, PoolSpec] = Field(
+        default={},
+        description="More pools by their name, each with machines that serve another base model; they need "
+        "gateway.machine. `machine` and `serving` describe the pool main.",
+    )
     gateway: GatewayConfig = Field(default=GatewayConfig(), description="TLS, keys and queue in front of the engine.")
 
     @property
     def host_count(self) -> int:
-        """Number of machines, with the gateway's own machine if there is one."""
-        return self.machine.count + (self.gateway.machine is not None)
+        """Number of machines of all pools, with the gateway's own machine if there is one."""
+        return sum(machine.count for machine in self.machines.values()) + (self.gateway.machine is not None)
+
+    @property
+    def machines(self) -> dict[str, MachineSpec]:
+        """The machines of each pool, main first."""
+        return {MAIN: self.machine, **{name: pool.machine for name, pool in self.pools.items()}}
+
+    def of_pool(self, name: str) -> "DeploymentConfig":
+        """Return the config as if `name`, one of `pools`, were the pool main and the only one."""
+        pool = self.pools[name]
+        view = self.model_copy(update={"machine": pool.machine, "serving": pool.serving, "pools": {}})
+        if "machine" not in pool.model_fields_set:
+            view.model_fields_set.discard("machine")
+        return view
 
     @property
     def ttl_hours(self) -> float | None:

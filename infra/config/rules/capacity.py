@@ -99,9 +99,10 @@ def gateway_fits_memory(config: DeploymentConfig) -> Iterator[Problem]:
         memory_gib = own.memory_gib if config.cloud == "local" else row.memory_gib if row is not None else None
         if memory_gib is not None:
             every = places * config.machine.count
-            problem = too_large(
-                config.gateway, every, reserved_mib(memory_gib, gpu=False, alone=True), "the gateway's machine"
-            )
+            for pool in config.pools.values():
+                every += host_places(pool.serving, config.gateway) * pool.machine.count
+            reserved = reserved_mib(memory_gib, gpu=False, alone=True)
+            problem = too_large(config.gateway, every, reserved, "the gateway's machine", len(config.machines))
             yield from () if problem is None else (problem,)
         return
     if config.cloud == "local":
@@ -127,11 +128,13 @@ def _candidates(config: DeploymentConfig) -> list[Machine]:
     return [row for name in names if (row := find_machine(config.cloud, name))]
 
 
-CAPACITY_RULES = (
+POOL_RULES = (
     gpu_can_compute,
     options_fit_processor,
     memory_limit_is_there,
     model_fits_memory,
     weights_fit_disk,
-    gateway_fits_memory,
 )
+"""Rules about the machines and the model of one pool."""
+
+CAPACITY_RULES = (*POOL_RULES, gateway_fits_memory)

@@ -98,7 +98,7 @@ class Watch:
     @property
     def _question(self) -> str:
         outputs = self._outputs
-        topology = Topology(outputs)
+        topology, serving = Topology(outputs), outputs.serving_of(self._host)
         pools = [engine.pool for engine in engines_behind(outputs, self._host)]
         has_gateway = HostRole.GATEWAY in topology.roles_of(self._host)
         return json.dumps(
@@ -109,8 +109,8 @@ class Watch:
                 "pools": list(dict.fromkeys(pools)) if has_gateway else [],
                 "queue_metrics": f"http://127.0.0.1:{METRICS_PORT}{metrics_paths.QUEUE}",
                 "window_s": WINDOW_S,
-                "engine": outputs.serving.engine if HostRole.ENGINE in topology.roles_of(self._host) else "",
-                "engine_port": outputs.serving.port,
+                "engine": serving.engine if HostRole.ENGINE in topology.roles_of(self._host) else "",
+                "engine_port": serving.port,
                 "engine_env": ENGINE_ENV,
                 "overflow_port": OVERFLOW_METRICS_PORT,
             }

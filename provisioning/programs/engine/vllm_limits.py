@@ -37,6 +37,9 @@ Each invalid item costs up to 0.1 ms (100,000 empty messages: 10 s), during whic
 MAX_TOKENS_HEADER = "x-llm-max-tokens"
 """The gateway's limit on the length of an answer. No client can send it: the gateway drops it."""
 
+MODEL_HEADER = "x-llm-model"
+"""The model that answers in place of the one in the body, by the gateway's decision. No client can send it either."""
+
 MOST_TOKENS: contextvars.ContextVar[int | None] = contextvars.ContextVar("most_tokens", default=None)
 """The same for the request that this task answers. None: there is no limit."""
 
@@ -135,7 +138,8 @@ def _bound_items() -> None:
                 f"The messages, prompts and tools are lists of {found} items together; at most {MOST_ITEMS} are taken."
             )
             raise HTTPException(400, said)
-        return body
+        model = self.headers.get(MODEL_HEADER)
+        return {**body, "model": model} if model and isinstance(body, dict) else body
 
     Request.json = bounded
 

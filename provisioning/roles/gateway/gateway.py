@@ -14,7 +14,7 @@ from provisioning.converge.resources import File, Resource
 from provisioning.roles.engine.engine import HEALTH_PATH as ENGINE_HEALTH_PATH
 from provisioning.roles.gateway import metrics_paths
 from provisioning.roles.gateway.answers import waited_or_down
-from provisioning.roles.gateway.policy import lua_files
+from provisioning.roles.gateway.policy import OWNER, lua_files
 from provisioning.roles.gateway.pools import LOOPBACK, Pool
 from provisioning.roles.gateway.process import Limits, Places, Process, haproxy, process_values
 from provisioning.templates.render import render
@@ -99,7 +99,7 @@ def gateway(
     `door_ca`: PEM of the CA that signs the certificates of hosts behind the gateway's. Raises ConfigError if `gateway`
     asks for more than that memory holds.
     """
-    _check_memory(gateway, _places(pools), reserved)
+    _check_memory(gateway, pools, reserved)
     places = Places()
     trusted = (File(path=places.ca, content=door_ca),) if door_ca else ()
     return haproxy(
@@ -128,7 +128,7 @@ def haproxy_config(pools: Sequence[Pool], gateway: GatewaySpec, places: Places, 
     doors = behind if gateway.monitoring is not None else []
     return render(
         "haproxy.cfg.j2",
-        **process_values(gateway, places, Limits.of(gateway, _places(pools), reserved)),
+        **process_values(gateway, places, Limits.of(gateway, _places(pools), reserved, len(pools))),
         pools=[_pool_values(pool) for pool in pools],
         waited_or_down=waited_or_down(),
         paths=passed_paths(pools),
@@ -179,15 +179,18 @@ def passed_paths(pools: Sequence[Pool]) -> Paths:
 
 
 def own_models(pools: Sequence[Pool]) -> list[dict[str, Any]]:
-    """Return what GET /v1/models/NAME answers for vLLM, which has no such path, with the spellings of that path."""
-    vllm = [pool for pool in pools if pool.serving.engine == "vllm"]
-    names = dict.fromkeys(name for pool in vllm for server in pool.servers for name in server.names)
-    return [{"paths": _model_paths(name), "body": _model_body(name)} for name in names]
+    """Return what GET /v1/models/NAME answers, with the spellings of that path.
+
+    Ollama answers it, unless there are several pools: the path does not tell HAProxy which of them to ask.
+    """
+    asked = [pool for pool in pools if pool.serving.engine == "vllm" or len(pools) > 1]
+    owners = {name: OWNER[pool.serving.engine] for pool in asked for server in pool.servers for name in server.names}
+    return [{"paths": _model_paths(name), "body": _model_body(name, owner)} for name, owner in owners.items()]
 
 
-def _model_body(name: str) -> str:
+def _model_body(name: str, owner: str) -> str:
     # vLLM gives the time of the request as `created`: 0 says that nobody knows when the model was made.
-    return json.dumps({"id": name, "object": "model", "created": 0, "owned_by": "vllm"}, separators=(",", ":"))
+    return json.dumps({"id": name, "object": "model", "created": 0, "owned_by": owner}, separators=(",", ":"))
 
 
 def _model_paths(name: str) -> tuple[str, ...]:
@@ -211,8 +214,8 @@ def keys_map(credentials: Credentials) -> str:
     return "".join(f"{sha256} {client}\n" for client, sha256 in credentials.key_hashes)
 
 
-def _check_memory(gateway: GatewaySpec, places: int, reserved: int) -> None:
+def _check_memory(gateway: GatewaySpec, pools: Sequence[Pool], reserved: int) -> None:
     """Raise ConfigError if HAProxy could need more than `reserved` MiB."""
-    problem = too_large(gateway, places, reserved, "the host")
+    problem = too_large(gateway, _places(pools), reserved, "the host", len(pools))
     if problem is not None:
         raise ConfigError(problem.what, where=problem.key, hint=problem.hint)

@@ -20,13 +20,18 @@ POLICY = "policy.lua"
 OVERFLOW_PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
 """Paths of requests that providers can answer."""
 
+OWNER = {"vllm": "vllm", "ollama": "library"}
+"""What each engine says in /v1/models as `owned_by`."""
+
 SCRIPTS = (
     "answers.lua",
     "decide.lua",
+    "degrade.lua",
     "json_bytes.lua",
     "json_text.lua",
     "leave.lua",
     "limits.lua",
+    "models.lua",
     "places.lua",
     "queue.lua",
     "strict_json.lua",
@@ -109,6 +114,8 @@ def _pool(pool: Pool) -> dict[str, Any]:
     return {
         "name": pool.name,
         "engine": serving.engine,
+        "owned_by": OWNER[serving.engine],
+        "native_api": serving.engine == "ollama" and serving.ollama.native_api,
         "context_tokens": serving.model.context_tokens,
         "places": pool.places,
         "servers": servers,

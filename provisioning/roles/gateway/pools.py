@@ -61,16 +61,23 @@ class Pool:
 
 
 def pools_of(outputs: StackOutputs, host: HostRecord, names: Mapping[str, Names]) -> tuple[Pool, ...]:
-    """Return the pools behind the gateway on `host`: one pool with one engine, or with the hosts behind a gateway's.
+    """Return the pools behind the gateway on `host`: one with one engine, or all those of a gateway's host.
 
     The one engine listens on loopback. That of another host comes through the tunnel to the same ports. `names` are the
     served names of each host behind a gateway's.
     """
     engines = engines_behind(outputs, host)
     if outputs.gateway_host is None:
-        return (loopback_pool(engines[0].pool, engines[0].name, outputs.serving, outputs.gateway, AGENT_PORT),)
-    servers = tuple(_door(each, host_places(outputs.serving, outputs.gateway), names[each.name]) for each in engines)
-    return (Pool(name=engines[0].pool, serving=outputs.serving, servers=servers),)
+        (engine,) = engines
+        return (loopback_pool(engine.pool, engine.name, outputs.serving_of(engine), outputs.gateway, AGENT_PORT),)
+    servers: dict[str, list[PoolServer]] = {}
+    for each in engines:
+        places = host_places(outputs.serving_of(each), outputs.gateway)
+        servers.setdefault(each.pool, []).append(_door(each, places, names[each.name]))
+    return tuple(
+        Pool(name=name, serving=outputs.pools.get(name, outputs.serving), servers=tuple(own))
+        for name, own in servers.items()
+    )
 
 
 def loopback_pool(

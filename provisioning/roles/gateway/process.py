@@ -110,9 +110,12 @@ class Limits:
     operator_connections: int = 64
 
     @classmethod
-    def of(cls, gateway: GatewaySpec, places: int, reserved: int = CPU_HOST_MIB) -> "Limits":
-        """Return the limits for `gateway` before `places` places on a host that reserves `reserved` MiB for HAProxy."""
-        size = gateway_size(gateway, places, reserved)
+    def of(cls, gateway: GatewaySpec, places: int, reserved: int = CPU_HOST_MIB, queues: int = 1) -> "Limits":
+        """Return the limits for `gateway` before `places` places on a host that reserves `reserved` MiB for HAProxy.
+
+        `queues`: the pools behind it.
+        """
+        size = gateway_size(gateway, places, reserved, queues)
         return cls(
             connections=size.connections,
             connections_per_client=size.connections_per_client,

@@ -54,7 +54,7 @@ def tunnel(outputs: StackOutputs, host: HostRecord, keys: TunnelKeys, far_end: H
     """
     if outputs.tunnel is None:
         return []
-    ports = (outputs.serving.port, AGENT_PORT)
+    ports = (outputs.serving_of(host).port, AGENT_PORT)
     common: list[Resource] = [User(name=USER), Directory(path=CONFIG_DIR), Directory(path=FOLDER)]
     if host.name == outputs.tunnel.engine:
         return [*common, *_dialling(far_end, ports, keys)]

@@ -137,6 +137,11 @@ def _gateway_alerts(gateway: GatewaySpec, monitoring: MonitoringSpec, proxies: s
     )
 
 
+def gpu_share(serving: ServingSpec) -> float:
+    """Return the largest share of a GPU's memory that the engine takes."""
+    return serving.vllm.gpu_memory_fraction if serving.engine == "vllm" else 1
+
+
 def _host_alerts(serving: ServingSpec, gateway: GatewaySpec, monitoring: MonitoringSpec) -> Iterator[Alert]:
     yield from _certificate_alerts(gateway)
     yield Alert(
@@ -148,7 +153,7 @@ def _host_alerts(serving: ServingSpec, gateway: GatewaySpec, monitoring: Monitor
         summary="{{ $labels.host }} has {{ $value | humanizePercentage }} of {{ $labels.mountpoint }} left.",
         do="`make adapters DO=prune` removes old versions of adapters.",
     )
-    own = serving.vllm.gpu_memory_fraction if serving.engine == "vllm" else 1
+    own = gpu_share(serving)
     yield Alert(
         name="GpuMemoryFull",
         expr=f"llm_gpu_memory_used_bytes / llm_gpu_memory_total_bytes > {min(own + GPU_MEMORY_SPARE, 0.98):g}",

@@ -53,7 +53,7 @@ def units_with_lines(outputs: StackOutputs, host: HostRecord) -> tuple[str, ...]
     """Return the units of `host` whose lines become metrics: the gateway's, and vLLM's about tokens."""
     topology = Topology(outputs)
     gateway = (GATEWAY_UNIT,) if topology.has(host, HostRole.GATEWAY) else ()
-    has_vllm = topology.has(host, HostRole.ENGINE) and outputs.serving.engine == "vllm"
+    has_vllm = topology.has(host, HostRole.ENGINE) and outputs.serving_of(host).engine == "vllm"
     return (*gateway, ENGINE_UNIT["vllm"]) if has_vllm else gateway
 
 
@@ -108,13 +108,13 @@ def _pattern(field: str) -> str:
 
 def _host_metrics_settings(outputs: StackOutputs, host: HostRecord) -> str:
     """Return the settings of the program that measures the host."""
-    has_ollama = outputs.serving.engine == "ollama" and Topology(outputs).has(host, HostRole.ENGINE)
+    has_ollama = outputs.serving_of(host).engine == "ollama" and Topology(outputs).has(host, HostRole.ENGINE)
     values = {
         "folder": HOST_METRICS_DIR,
         "admin_socket": HAPROXY_ADMIN_SOCKET,
         "certificate": Places().certificate,
         "journal": "/var/log/journal",
         "notice": f"{NOTICE_DIR}/notice.json",
-        "ollama_port": outputs.serving.port if has_ollama else 0,
+        "ollama_port": outputs.serving_of(host).port if has_ollama else 0,
     }
     return json.dumps(values, indent=2) + "\n"

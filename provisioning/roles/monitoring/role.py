@@ -18,7 +18,7 @@ from provisioning.roles.host.layout import (
     NODE_EXPORTER_UNIT,
     PROMETHEUS_UNIT,
 )
-from provisioning.roles.monitoring.alerts import rules_file
+from provisioning.roles.monitoring.alerts import gpu_share, rules_file
 from provisioning.roles.monitoring.configs import alertmanager_config, prometheus_config
 from provisioning.roles.monitoring.exporters import (
     HOST_METRICS_DIR,
@@ -215,7 +215,7 @@ def _prometheus_files(
 ) -> Iterator[File]:
     """Yield the files of Prometheus and Alertmanager."""
     pools = list(dict.fromkeys(engine.pool for engine in engines_behind(outputs, host)))
-    rules = rules_file(outputs.serving, outputs.gateway, monitoring, pools)
+    rules = rules_file(max(outputs.servings, key=gpu_share), outputs.gateway, monitoring, pools)
     yield File(path=RULES, content=rules, check=("promtool", "check", "rules", "{path}"), after=(packages.id,))
     yield File(
         path=PROMETHEUS_CONFIG,

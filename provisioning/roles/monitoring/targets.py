@@ -43,7 +43,7 @@ def _on_loopback(outputs: StackOutputs, gateway: GatewaySpec, host: HostRecord) 
 
     yield local("haproxy", METRICS_PORT)
     yield local("queue", METRICS_PORT, metrics_paths.QUEUE)
-    if outputs.gateway_host is None and outputs.serving.engine == "vllm":
+    if outputs.gateway_host is None and outputs.serving_of(host).engine == "vllm":
         (engine,) = engines_behind(outputs, host)
         yield Target(job="engine", host=engine.name, address=f"127.0.0.1:{METRICS_PORT}", path=metrics_paths.ENGINE)
     if HostRole.ENGINE in Topology(outputs).roles_of(host):
@@ -62,7 +62,7 @@ def _on_loopback(outputs: StackOutputs, gateway: GatewaySpec, host: HostRecord) 
 def _at_door(outputs: StackOutputs, host: HostRecord) -> Iterator[Target]:
     """Yield the metrics of a host behind the gateway's. HAProxy passes them on, as only it has the key of the door."""
     paths = {"watch": metrics_paths.WATCH, "node": metrics_paths.NODE}
-    if outputs.serving.engine == "vllm":
+    if outputs.serving_of(host).engine == "vllm":
         paths |= {"engine": metrics_paths.ENGINE, "access": metrics_paths.LINES}
     if _has_gpu_exporter(host):
         paths["gpu"] = metrics_paths.GPU

@@ -35,7 +35,7 @@ GPU_STEP_S = 60
 
 def engine_watch(host: HostRecord, outputs: StackOutputs) -> list[Resource]:
     """Return the resources of the watcher on an engine's host, in working order, after the engine's role."""
-    serving = outputs.serving
+    serving = outputs.serving_of(host)
     engine_unit = ENGINE_UNIT[serving.engine]
     # The engine's role returns the same resources; each role also works without the other.
     key = [GeneratedSecret(path=ENGINE_ENV, template=ENGINE_ENV_TEMPLATE)] if serving.engine == "vllm" else []
@@ -76,7 +76,7 @@ def engine_watch(host: HostRecord, outputs: StackOutputs) -> list[Resource]:
 
 
 def _settings(host: HostRecord, outputs: StackOutputs) -> str:
-    serving = outputs.serving
+    serving = outputs.serving_of(host)
     # On a CPU one part of a prompt may take minutes, and Ollama has no counter of its steps. Nobody waits longer than
     # the gateway does.
     burning_s = GPU_STEP_S if host.gpu and serving.engine == "vllm" else outputs.gateway.request_timeout_s

@@ -64,12 +64,12 @@ def notice_records(host: HostRecord, outputs: StackOutputs) -> list[Resource]:
 
 def _settings(host: HostRecord, folder: NoticeFolder, outputs: StackOutputs) -> str:
     served = {"served-adapters.json": f"{host.data_dir}/adapters/served.json", "adapters.json": WATCHED_ADAPTERS}
-    units = units_with_logs(outputs.serving.engine).values()
+    units = units_with_logs(outputs.serving_of(host).engine).values()
     values = {
         "folder": f"{folder.url}{host.name}/",
         "notice": f"{NOTICE_DIR}/notice.json",
         "result": f"{NOTICE_DIR}/sent.json",
-        "files": served if outputs.serving.engine == "vllm" else {"models.json": PLAN},
+        "files": served if outputs.serving_of(host).engine == "vllm" else {"models.json": PLAN},
         "journals": {
             "access.log": [GATEWAY_UNIT],
             "journal.log": [each for each in units if each != GATEWAY_UNIT],

@@ -128,7 +128,7 @@ def settings_of(outputs: StackOutputs, data_dir: str) -> service_settings.Settin
     gateway, spec = outputs.gateway, outputs.gateway.overflow
     assert spec is not None  # noqa: S101 (the caller has looked)
     return service_settings.Settings(
-        providers=tuple(_provider(each, outputs.serving) for each in spec.providers),
+        providers=tuple(_provider(each, outputs.servings) for each in spec.providers),
         cap=_cap(spec),
         clients=spec.allowed(gateway.clients),
         internal=spec.internal,
@@ -143,10 +143,11 @@ def settings_of(outputs: StackOutputs, data_dir: str) -> service_settings.Settin
     )
 
 
-def _provider(spec: OverflowProvider, serving: ServingSpec) -> service_settings.Provider:
+def _provider(spec: OverflowProvider, servings: Sequence[ServingSpec]) -> service_settings.Provider:
     models = {
         name: service_settings.Model(each.model, _nano(each.input_usd), _nano(each.output_usd), each.embeddings)
         for each in spec.models
+        for serving in servings
         for name in (each.alias, serving.with_tag(each.alias), each.alias.removesuffix(":latest"))
     }
     return service_settings.Provider(
@@ -176,7 +177,7 @@ def _nano(usd: float) -> int:
 
 def _check(host: HostRecord, spec: OverflowSpec, outputs: StackOutputs) -> None:
     """Raise ConfigError for what only a host or a manifest of adapters shows."""
-    for problem in overflow_fits_models(spec, outputs.serving, all_names=True):
+    for problem in overflow_fits_models(spec, outputs.servings, all_names=True):
         raise ConfigError(problem.what, where=problem.key, hint=problem.hint)
     gateways = Topology(outputs).hosts_with(HostRole.GATEWAY)
     if len(gateways) > 1:

@@ -43,7 +43,7 @@ def spot_notice(host: HostRecord, outputs: StackOutputs) -> list[Resource]:
     )
     unit = unit_file(service, after=(user.id,))
     needed = (*(each.id for each in files), settings.id, unit.id)
-    engine_unit = ENGINE_UNIT[outputs.serving.engine]
+    engine_unit = ENGINE_UNIT[outputs.serving_of(host).engine]
     stop = on_request(
         SPOT_STOP_PATH_UNIT,
         SPOT_STOP_UNIT,

@@ -26,7 +26,7 @@ def make(tmp_path: Path, *hosts: str, port: int = 443) -> Endpoint:
     keys = tmp_path / "keys.json"
     keys.write_text(json.dumps({"batch": KEY}))
     gateway = GatewaySpec(port=port, clients=("batch", "default"))
-    return endpoint_of("demo", hosts, SERVING, gateway, ca=tmp_path / "ca.pem", keys_file=keys)
+    return endpoint_of("demo", hosts, [SERVING], gateway, ca=tmp_path / "ca.pem", keys_file=keys)
 
 
 def test_endpoint_says_what_is_served_and_where(tmp_path: Path) -> None:

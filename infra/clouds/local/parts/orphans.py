@@ -6,8 +6,11 @@ tables `llm_<id>`, folders. So it is found even without its record.
 
 import re
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+from core.errors import DeployError
 from core.paths import state_dir
 from infra.clouds.local.parts import disk, network, record
 from infra.clouds.local.parts.runner import runner
@@ -47,8 +50,17 @@ def ids_of_stack(stack: str, *, owner: str | None = None) -> set[str]:
     owner = owner or str(state_dir().resolve())
     recorded = {each.id for each in record.all_readable() if (each.stack, each.owner) == (stack, owner)}
     numbered = (record.machine_name(stack, number) for number in range(1, MAX_MACHINES + 1))
-    names = (gateway_name(stack), *numbered)
+    names = (gateway_name(stack), *numbered, *_of_pools(stack))
     return recorded | {record.machine_id(owner, stack, name) for name in names}
+
+
+def _of_pools(stack: str) -> Iterator[str]:
+    """Yield the names of the machines of the stack file's pools; none if the file cannot be read."""
+    from infra.config.reader import load_stack  # loads every model of the config
+
+    with suppress(DeployError):
+        for pool in load_stack(stack).pools:
+            yield from (record.machine_name(stack, number, pool) for number in range(1, MAX_MACHINES + 1))
 
 
 def _processes() -> list[tuple[str, str]]:

@@ -22,6 +22,7 @@ from core.errors import HostError
 from core.files import write_atomically
 from core.reading.strict_json import parse_object
 from infra.clouds.local.parts.removal import remove_tree
+from serving.spec.pool_name import MAIN
 
 STORE = Path("/var/lib/llm-deploy/machines")
 """One place for all checkouts of this host: they share addresses and interfaces."""
@@ -85,9 +86,9 @@ def machine_id(owner: str, stack: str, name: str) -> str:
     return hashlib.sha256("\0".join((owner, stack, name)).encode()).hexdigest()[:8]
 
 
-def machine_name(stack: str, number: int) -> str:
-    """Return the name of a stack's machine; the first has number 1."""
-    return f"{stack}-{number}"
+def machine_name(stack: str, number: int, pool: str = MAIN) -> str:
+    """Return the name of a stack's machine in `pool`; the first has number 1."""
+    return f"{stack}-{number}" if pool == MAIN else f"{stack}-{pool}-{number}"
 
 
 def load(identity: str) -> MachineRecord | None:

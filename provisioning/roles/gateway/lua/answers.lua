@@ -4,7 +4,8 @@ local M = {}
 
 local REASONS = { [400] = "Bad Request", [404] = "Not Found", [429] = "Too Many Requests", [503] = "Service Unavailable" }
 
-local function quoted(text)
+-- Returns `text` as JSON.
+function M.quoted(text)
   return '"' .. text:gsub('[%c"\\]', function(letter)
     return ("\\u%04x"):format(letter:byte())
   end) .. '"'
@@ -20,7 +21,7 @@ function M.refuse(txn, status, kind, code, message, retry_after_s)
     reply:add_header("Retry-After", tostring(retry_after_s))
   end
   reply:set_body(
-    ('{"error":{"message":%s,"type":%s,"param":null,"code":%s}}'):format(quoted(message), quoted(kind), quoted(code))
+    ('{"error":{"message":%s,"type":%s,"param":null,"code":%s}}'):format(M.quoted(message), M.quoted(kind), M.quoted(code))
   )
   txn:done(reply)
 end

@@ -103,6 +103,11 @@ local function turn_s(pool, client, beyond_s, step)
   return math.max(1, math.ceil(turns[client] - now))
 end
 
+-- Returns the key of the table `classes`, which counts the requests of a class in a pool.
+function M.class_of_pool(pool, class)
+  return pool.name .. "/" .. class
+end
+
 -- Returns the seconds that a request of `class` would wait. Interactive requests wait behind each other, batch behind all.
 function M.estimate_s(txn, pool, class)
   local waiting, step = txn.f:queue(pool.name), step_s(pool)
@@ -110,7 +115,7 @@ function M.estimate_s(txn, pool, class)
     return 0
   end
   if class == "interactive" then
-    waiting = math.min(waiting, txn.c:table_conn_cur("interactive", "classes"))
+    waiting = math.min(waiting, txn.c:table_conn_cur(M.class_of_pool(pool, class), "classes"))
   end
   return (waiting + 1) * step
 end

@@ -25,7 +25,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def endpoint(name: str, *hosts: str) -> Endpoint:
-    return endpoint_of(name, hosts, OUTPUTS.serving, OUTPUTS.gateway, ca=None, keys_file=Path("keys.json"))
+    return endpoint_of(name, hosts, OUTPUTS.servings, OUTPUTS.gateway, ca=None, keys_file=Path("keys.json"))
 
 
 @pytest.mark.parametrize(

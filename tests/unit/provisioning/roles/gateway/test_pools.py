@@ -1,5 +1,6 @@
 """What a gateway has behind it: the engine of its own host, of a tunnel's far end, or the doors of other hosts."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,12 @@ from core.ports import DOOR_PORT
 from infra.contract.outputs import StackOutputs
 from provisioning.apply.desired_state import desired_state
 from provisioning.converge.resources import File, Resource, Secret
+from provisioning.hosts.installed_names import all_names
 from provisioning.roles.gateway.pools import engines_behind, pools_of
 from provisioning.roles.gateway.process import Places
 from provisioning.roles.host.layout import ENGINE_ENV, FIREWALL_RULES
+from provisioning.roles.services.engine_watch import SETTINGS as ENGINE_WATCH_SETTINGS
+from serving.spec.gateway_places import engine_places
 from tests.unit.provisioning.records import host_values, stack
 
 
@@ -47,6 +51,45 @@ def test_a_host_alone_has_its_own_engine_behind_it() -> None:
     (pool,) = pools_of(outputs, outputs.hosts[1], {})
     assert (pool.name, pool.behind_doors) == ("main", False)
     assert [(each.name, each.at, each.names) for each in pool.servers] == [("b", "127.0.0.1:8000", ("tiny",))]
+
+
+def two_pools() -> StackOutputs:
+    """Return a host of each of two pools behind a third host."""
+    hosts = [
+        host_values("gpu-1", address="198.51.100.1", private_address="10.0.0.1"),
+        host_values("gpu-2", address="198.51.100.2", private_address="10.0.0.2", pool="large"),
+        host_values("gate", address="198.51.100.9", private_address="10.0.0.9"),
+    ]
+    model = {"name": "large", "source": {"kind": "tiny", "name": "llama"}}
+    large = {"model": model, "vllm": {"port": 8001, "max_sequences": 3}}
+    return stack(*hosts, gateway_host="gate", pools={"large": large})
+
+
+def test_each_pool_has_its_hosts_names_and_places() -> None:
+    outputs = two_pools()
+    names = {"gpu-1": ("tiny",), "gpu-2": ("large",)}
+    assert [
+        (pool.name, pool.serving.model.name, pool.places, [server.name for server in pool.servers])
+        for pool in pools_of(outputs, outputs.hosts[2], names)
+    ] == [
+        ("main", "tiny", engine_places(outputs.serving), ["gpu-1"]),
+        ("large", "large", 3, ["gpu-2"]),
+    ]
+    assert all_names(outputs) == names
+
+
+@pytest.mark.usefixtures("state")
+def test_a_host_gets_the_model_of_its_pool() -> None:
+    outputs = two_pools()
+    lists = desired_state(outputs, outputs.hosts, ("engine", "gateway", "services")).lists
+    for name, model, port in (("gpu-1", "tiny", 8000), ("gpu-2", "large", 8001)):
+        door = content(list(lists[name]), Places().config)
+        assert f"127.0.0.1:{port}" in door
+        settings = json.loads(content(list(lists[name]), ENGINE_WATCH_SETTINGS))
+        assert (settings["base"], settings["port"]) == (model, port)
+    config = content(list(lists["gate"]), Places().config)
+    assert config.index("backend main") < config.index("backend large")
+    assert "engine-metrics" not in config
 
 
 def content(resources: list[Resource], path: str) -> str:

@@ -69,6 +69,23 @@ def test_unknown_model_is_refused_with_the_names_that_are_served(
     assert not [got for each in engines.values() for got in each.received if got.target != "/health"]
 
 
+def test_models_of_all_pools_are_listed_by_the_gateway(
+    gateway: RunningGateway, engines: dict[str, EngineDouble]
+) -> None:
+    for each in engines.values():
+        each.received.clear()
+    reply = gateway.ask("GET", "/v1/models", "X-Request-Id: list")
+    listed = json.loads(reply.body)
+    assert (reply.status, listed["object"]) == (200, "list")
+    assert [each["id"] for each in listed["data"]] == ["small", "contract", "large"]
+    for entry in listed["data"]:
+        one = gateway.ask("GET", f"/v1/models/{entry['id']}")
+        assert (one.status, json.loads(one.body)) == (200, entry)
+    assert gateway.ask("GET", "/v1/models", key=None).status == 401
+    assert gateway.logged("list")["decision"] == "served"
+    assert not [got for each in engines.values() for got in each.received if got.target != "/health"]
+
+
 REFUSED = {
     "no JSON": (b"model=small", "invalid_json"),
     "empty": (b"", "invalid_json"),

@@ -1,0 +1,123 @@
+"""Another model answers while too many requests wait for the one that the client asked for."""
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serving.spec.gateway_classes import Degrade
+from serving.spec.gateway_clients import ClientSpec
+from tests.doubles.engine import TOKENS, EngineDouble, running_engine
+from tests.gateways import (
+    CLIENT,
+    CLIENT_KEY,
+    SECOND_CLIENT,
+    SECOND_KEY,
+    Reply,
+    RunningGateway,
+    engine_pool,
+    gateway_before,
+    gateway_spec,
+    wait_for,
+)
+
+
+@pytest.fixture
+def engines() -> Iterator[dict[str, EngineDouble]]:
+    with running_engine() as large, running_engine() as small:
+        large.models, small.models = ("large", "contract"), ("small",)
+        yield {"large": large, "small": small}
+
+
+@pytest.fixture
+def people(engines: dict[str, EngineDouble]) -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(20) as pool:
+        yield pool
+        for each in engines.values():
+            each.hold.set()
+
+
+def ask(
+    gateway: RunningGateway, *headers: str, model: str = "large", key: str = CLIENT_KEY, name: str = "", **body: Any
+) -> Reply:
+    named = (f"X-Request-Id: {name}",) if name else ()
+    data = json.dumps({"model": model, "prompt": "hello", **body}).encode()
+    return gateway.ask("POST", "/v1/completions", *headers, *named, key=key, body=data)
+
+
+def wait_in(
+    people: ThreadPoolExecutor, gateway: RunningGateway, engine: EngineDouble, pool: str
+) -> list[Future[Reply]]:
+    """Let the gateway learn that a request takes half a second, and four wait behind one that the engine holds."""
+    engine.token_s = 0.5 / len(TOKENS)
+    for _ in range(3):
+        assert ask(gateway, stream=True).status == 200
+    engine.token_s = 0
+    engine.hold.clear()
+    held = [people.submit(ask, gateway)]
+    wait_for(lambda: engine.running == 1, "one runs")
+    held += [people.submit(ask, gateway, model="contract") for _ in range(4)]
+    wait_for(lambda: gateway.waiting(pool) == 4, "four wait")
+    return held
+
+
+def received(engine: EngineDouble, name: str) -> dict[str, str]:
+    """Return the headers with which the request `name` came to the engine."""
+    (found,) = [each for each in engine.received if each.headers.get("x-request-id") == name]
+    return found.headers
+
+
+def test_another_pool_answers_above_a_wait(
+    people: ThreadPoolExecutor, engines: dict[str, EngineDouble], tmp_path: Path
+) -> None:
+    large, small = engines["large"], engines["small"]
+    pools = [
+        engine_pool({"gpu-1": large}, names=("large", "contract"), name="main"),
+        engine_pool({"gpu-2": small}, names=("small",), name="small"),
+    ]
+    only_large = ClientSpec.model_validate({"name": SECOND_CLIENT, "models": ["large", "contract"]})
+    spec = gateway_spec(
+        clients=(ClientSpec(name=CLIENT), only_large), degrade=(Degrade(model="large", to="small", above_wait_s=1),)
+    )
+    with gateway_before(tmp_path, pools, spec) as gateway:
+        assert "x-degraded" not in ask(gateway, name="early").headers
+        held = wait_in(people, gateway, large, "main")
+        small.faults.add("any_model")
+        reply = ask(gateway, "X-LLM-Model: contract", name="late")
+        assert (reply.status, reply.headers["x-degraded"]) == (200, "model")
+        assert received(small, "late")["x-llm-model"] == "small"
+        line = gateway.logged("late")
+        assert (line["decision"], line["degraded"], line["model"], line["pool"], line["host"]) == (
+            "degraded", "model", "small", "small", "gpu-2",
+        )  # fmt: skip
+        stays = [
+            people.submit(ask, gateway, key=SECOND_KEY, name="not-allowed"),
+            people.submit(ask, gateway, "X-LLM-Model: small", model="contract", name="no-rule"),
+        ]
+        wait_for(lambda: gateway.waiting("main") == 6, "who may not use it waits")
+        gateway.admin("disable server small/gpu-2")
+        stays.append(people.submit(ask, gateway, name="nobody-there"))
+        wait_for(lambda: gateway.waiting("main") == 7, "who finds no engine there waits")
+        large.hold.set()
+        assert {future.result().status for future in (*held, *stays)} == {200}
+        assert not any("x-degraded" in future.result().headers for future in (*held, *stays))
+        assert "x-llm-model" not in received(large, "no-rule")
+
+
+def test_another_model_of_the_same_pool_answers_above_a_wait(
+    people: ThreadPoolExecutor, engines: dict[str, EngineDouble], tmp_path: Path
+) -> None:
+    large = engines["large"]
+    pools = [engine_pool({"gpu-1": large}, names=("large", "contract"))]
+    spec = gateway_spec(degrade=(Degrade(model="contract", to="large", above_wait_s=1),))
+    with gateway_before(tmp_path, pools, spec) as gateway:
+        held = wait_in(people, gateway, large, "main")
+        late = people.submit(ask, gateway, model="contract", name="late")
+        wait_for(lambda: gateway.waiting("main") == 5, "it waits")
+        large.hold.set()
+        assert late.result().headers["x-degraded"] == "model"
+        assert received(large, "late")["x-llm-model"] == "large"
+        assert {future.result().status for future in held} == {200}

@@ -103,7 +103,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def self_signed(name: str) -> tuple[str, str]:
-    """Return a certificate for `name` and its private key, as PEM. Whoever shall trust it needs the first."""
+    """Return a certificate for `name` and its private key, as PEM. Programs that should trust it need the first."""
     from cryptography import x509  # late: it takes long to import
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec

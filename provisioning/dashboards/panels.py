@@ -48,7 +48,7 @@ def _quantiles(metric: str, by: str, legend: str) -> tuple[Query, ...]:
 
 
 NO_POOLS = "engine-metrics|overflow|clients|classes"
-"""HAProxy's backends that are no pools."""
+"""HAProxy's backends beside those of pools."""
 
 GATEWAY = Dashboard(
     uid="llm-gateway",

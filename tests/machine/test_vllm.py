@@ -145,7 +145,7 @@ def test_the_log_has_the_first_token_of_a_stream_as_its_client_sees_it(served_ma
     with Client(endpoint.url, key=endpoint.api_key(), ca=endpoint.ca) as client:
         client.ask("GET", "/v1/models")  # connected
         for number in range(rounds):
-            prompt = f"{number}. " + "What does the lease say? " * 30
+            prompt = f"{number}. " + "What does the contract say? " * 30
             seen.append(client.stream_chat("contract", prompt, max_tokens=4).first_token_s * 1000)
     found = 'journalctl -q --no-pager -o cat -u haproxy | grep -a "^{.*/v1/chat/completions" | tail -n '
 

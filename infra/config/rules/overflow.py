@@ -17,7 +17,7 @@ def one_gateway_counts(config: DeploymentConfig) -> Iterator[Problem]:
 
 
 def providers_are_reached_directly(config: DeploymentConfig) -> Iterator[Problem]:
-    """The way out opens the addresses of providers, and a proxy's is none of them."""
+    """The way out opens the addresses of providers, and not a proxy's."""
     if config.gateway.overflow is not None and config.proxy is not None:
         what = "reaches providers directly only, and the hosts reach the internet through a proxy"
         yield Problem(KEY, what, "leave out overflow or proxy")

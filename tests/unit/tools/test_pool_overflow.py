@@ -22,7 +22,7 @@ STACK, GATEWAY = "spare", "spare-gateway"
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, ...]]:
+def commands(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, ...]]:
     """The commands for hosts, which are played; outputs of a pool are there."""
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
     commands: list[tuple[str, ...]] = []
@@ -40,7 +40,9 @@ def told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, ...
     return commands
 
 
-def test_the_copy_has_a_provider_with_a_cap_and_the_stacks_own_outputs_have_none(told: list[tuple[str, ...]]) -> None:
+def test_the_copy_has_a_provider_with_a_cap_and_the_stacks_own_outputs_have_none(
+    commands: list[tuple[str, ...]],
+) -> None:
     before = outputs_file(STACK).read_text()
     assert pool_overflow.add_provider(STACK) == 0
     copy = pool_overflow.copy_with_provider(STACK)
@@ -55,8 +57,8 @@ def test_the_copy_has_a_provider_with_a_cap_and_the_stacks_own_outputs_have_none
     }
     assert copy.with_name("key").stat().st_mode & 0o077 == 0
     assert copy.with_name("server.pem").stat().st_mode & 0o077 == 0
-    assert "10.213.0.1 provider.test" in told[-1][-1]
-    assert told[-1][:4] == (STACK, "ssh", "--host", GATEWAY)
+    assert "10.213.0.1 provider.test" in commands[-1][-1]
+    assert commands[-1][:4] == (STACK, "ssh", "--host", GATEWAY)
 
 
 def test_the_answers_that_the_demo_waits_for_take_four_fifths_of_the_cap() -> None:
@@ -65,7 +67,7 @@ def test_the_answers_that_the_demo_waits_for_take_four_fifths_of_the_cap() -> No
 
 
 def test_the_copy_brings_the_manifest_of_adapters(
-    told: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    commands: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """`provision` looks for it beside the outputs, and would remove the adapters that only a manifest names."""
     stacks = tmp_path / "checkout"
@@ -74,7 +76,7 @@ def test_the_copy_brings_the_manifest_of_adapters(
     monkeypatch.setattr(pool_overflow, "STACKS_DIR", stacks)
     pool_overflow.add_provider(STACK)
     assert (pool_overflow.copy_with_provider(STACK).parent / "adapters" / f"{STACK}.yaml").exists()
-    assert told
+    assert commands
 
 
 def test_the_double_answers_who_has_the_key_and_keeps_what_it_got(tmp_path: Path) -> None:

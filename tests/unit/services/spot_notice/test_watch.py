@@ -147,7 +147,7 @@ def test_a_restart_of_the_service_lets_no_host_back_in(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"kind": 1}'])
-def test_a_file_that_is_no_notice_goes_when_the_cloud_says_so(scene: Scene, text: str) -> None:
+def test_a_file_without_a_notice_goes_when_the_cloud_says_so(scene: Scene, text: str) -> None:
     (scene.folder / "notice.json").write_text(text)
     watch = scene.watch()
     for _ in range(CANCELLED_LOOKS - 1):

@@ -43,7 +43,9 @@ from tests.gateways import (
 from tests.overflows import ALIAS, EMBEDDER, RICH, RunningOverflow, overflow_spec, provider_at, running_overflow
 
 NETWORK = "llm-away"
-HERE, THERE = "198.18.77.1", "198.18.77.2"
+NUMBER = os.getpid() % 200
+"""Two runs at the same time must not meet: a probe of the other's would be seen as a packet of this one."""
+HERE, THERE = f"198.18.{NUMBER}.1", f"198.18.{NUMBER}.2"
 PORT = 443
 ETH_P_ALL = 3
 

@@ -179,8 +179,8 @@ class RunningGateway:
         return found.group(1)
 
     def waiting(self, pool: str = POOL) -> int:
-        """Return how many requests wait for a place."""
-        return next(int(row["qcur"] or 0) for row in self._stat(pool) if row["svname"] == "BACKEND")
+        """Return how many requests wait for a place, of whichever host or of the only one that may take them."""
+        return sum(int(row["qcur"] or 0) for row in self._stat(pool))
 
     def engine_is(self, state: str, server: str = ENGINE_HOST, pool: str = POOL) -> bool:
         """Return whether HAProxy's state of the engine on the host `server` is `state`, UP or DOWN."""

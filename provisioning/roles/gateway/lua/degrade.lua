@@ -56,7 +56,7 @@ function M.within_pool(txn, client, request, wait_s)
     return
   end
   if rule.to then
-    if pool_of(rule, client) == request.pool then
+    if pool_of(rule, client) == request.pool and places.any_takes(txn, request.pool, rule.to) then
       switch(txn, request, rule)
     end
     return

@@ -121,3 +121,18 @@ def test_another_model_of_the_same_pool_answers_above_a_wait(
         assert late.result().headers["x-degraded"] == "model"
         assert received(large, "late")["x-llm-model"] == "large"
         assert {future.result().status for future in held} == {200}
+
+
+def test_a_model_whose_only_host_is_away_answers_for_no_other(
+    people: ThreadPoolExecutor, engines: dict[str, EngineDouble], tmp_path: Path
+) -> None:
+    pool = engine_pool(engines, names=("large", "contract", "small"))
+    spec = gateway_spec(degrade=(Degrade(model="contract", to="small", above_wait_s=1),))
+    with gateway_before(tmp_path, [pool], spec) as gateway:
+        gateway.admin("disable server main/small")
+        held = wait_in(people, gateway, engines["large"], "main")
+        late = people.submit(ask, gateway, model="contract", name="late")
+        wait_for(lambda: gateway.waiting("main") == 5, "it waits for its own model")
+        engines["large"].hold.set()
+        assert {future.result().status for future in (*held, late)} == {200}
+        assert "x-degraded" not in late.result().headers

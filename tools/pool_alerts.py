@@ -16,11 +16,11 @@ from urllib.parse import urlencode
 from core.console import say, show
 from core.errors import DeployError
 from core.files import write_atomically
-from core.paths import outputs_file
 from core.ports import PROMETHEUS_PORT
 from core.runs import write_result
 from core.waiting.condition import wait_until
 from tools.pool_client import fab
+from tools.pool_overflow import outputs_of
 
 EXPECTED = "OverflowSpendHigh"
 """The alert that this demo causes: the provider took more than 80 % of the cap."""
@@ -111,7 +111,7 @@ def _ask(stack: str, path: str, query: Mapping[str, Any]) -> Any:
 
 def _gateway(stack: str) -> str:
     """Return the name of the gateway's machine."""
-    return str(json.loads(outputs_file(stack).read_text())["gateway_host"])
+    return str(outputs_of(stack)["gateway_host"])
 
 
 def table(alerts: Sequence[Fired]) -> list[str]:

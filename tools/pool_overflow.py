@@ -15,9 +15,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 
 from core.console import say
-from core.errors import DeployError
+from core.errors import DeployError, UsageError
 from core.files import write_atomically
 from core.paths import CHECKOUT, STACKS_DIR, outputs_file
 from core.waiting.condition import wait_until
@@ -60,13 +61,13 @@ def as_typed(path: Path) -> str:
 
 def add_provider(stack: str) -> int:
     """Write the provider's key and certificate, and a copy of the outputs with it; tell the gateway its address."""
+    outputs = outputs_of(stack)
     copy = copy_with_provider(stack)
     folder = copy.parent
     certificate, private = self_signed(NAME)
     write_atomically(folder / "ca.pem", certificate)
     write_atomically(folder / "server.pem", certificate + private, mode=0o600)
     write_atomically(folder / "key", secrets.token_urlsafe(24), mode=0o600)
-    outputs = json.loads(outputs_file(stack).read_text())
     gateway = outputs["gateway"]
     gateway["clients"] = [*gateway["clients"], {"name": PUBLIC, "class": "batch", "data": "public"}]
     gateway["classes"] = {"batch": {"deadline_s": DEADLINE_S}}
@@ -108,9 +109,17 @@ def add_provider(stack: str) -> int:
     return 0
 
 
+def outputs_of(stack: str) -> dict[str, Any]:
+    """Return the outputs of a stack that has machines. Raises UsageError if it has none."""
+    try:
+        return dict(json.loads(outputs_file(stack).read_text()))
+    except FileNotFoundError:
+        raise UsageError("has no machines", where=f"stack {stack}", hint=f"run `make up STACK={stack}`") from None
+
+
 def address_here(stack: str) -> str:
     """Return this computer's address as the gateway's machine sees it. Raises DeployError if that does not answer."""
-    host = json.loads(outputs_file(stack).read_text())["gateway_host"]
+    host = outputs_of(stack)["gateway_host"]
     found = fab(stack, "ssh", "--host", host, "--command", "ip route show default").split()
     if "via" not in found:
         raise DeployError("has no default route", where=host, hint=f"see `make logs STACK={stack}`")

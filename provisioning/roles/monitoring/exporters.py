@@ -77,6 +77,12 @@ def line_metrics(units: tuple[str, ...], packages: Packages) -> list[Resource]:
     ]
 
 
+def without_line_metrics() -> list[Resource]:
+    """Return what removes the program that reads the journal, on a host without lines for it."""
+    stopped = Unit(name=ACCESS_METRICS_UNIT, enabled=False, running=False)
+    return [stopped, File(path=f"/etc/systemd/system/{ACCESS_METRICS_UNIT}", content=None, after=(stopped.id,))]
+
+
 def host_metrics(outputs: StackOutputs, host: HostRecord) -> list[Resource]:
     """Return the resources that measure the host once a minute."""
     measure = File(path=HOST_METRICS, content=program("monitoring/host_metrics"))

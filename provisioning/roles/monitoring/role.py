@@ -27,6 +27,7 @@ from provisioning.roles.monitoring.exporters import (
     host_metrics,
     line_metrics,
     units_with_lines,
+    without_line_metrics,
 )
 from provisioning.roles.monitoring.targets import targets
 from provisioning.templates.render import render
@@ -36,7 +37,8 @@ PROMETHEUS_CONFIG = f"{MONITORING_DIR}/prometheus.yml"
 RULES = f"{MONITORING_DIR}/rules.yml"
 ALERTMANAGER_CONFIG = f"{MONITORING_DIR}/alertmanager.yml"
 
-DISTRIBUTION_UNITS = (PROMETHEUS_UNIT, ALERTMANAGER_UNIT, NODE_EXPORTER_UNIT, "mtail.service")
+DISTRIBUTION_UNITS = (PROMETHEUS_UNIT, ALERTMANAGER_UNIT, NODE_EXPORTER_UNIT)
+"""Units of packages, which somebody else may use too."""
 
 PROMETHEUS_MIB, ALERTMANAGER_MIB, NODE_EXPORTER_MIB = 384, 96, 96
 """Memory limits. Measured on 2026-11-30 on a machine with vLLM (2,900 series), most in the first 3 minutes: 60, 35 and
@@ -97,7 +99,7 @@ def monitoring(outputs: StackOutputs, host: HostRecord) -> list[Resource]:
         present=(*(daemon.package for daemon in daemons), *(["mtail"] if lines else ())),
         after=tuple(daemon.drop_in.id for daemon in daemons),
     )
-    others = _others()
+    others = _others([*(daemon.unit for daemon in daemons), *(["mtail.service"] if lines else ())])
     return [
         others,
         Directory(path=MONITORING_DIR, after=(others.id,)),
@@ -111,39 +113,44 @@ def monitoring(outputs: StackOutputs, host: HostRecord) -> list[Resource]:
         *host_metrics(outputs, host),
         *(_unit(daemon) for daemon in daemons),
         *_left(daemons),
+        *(() if lines else without_line_metrics()),
     ]
 
 
-def _others() -> Command:
-    """Return the check that fails where such a program runs already: it has its own settings, data and readers."""
+def _others(units: Sequence[str]) -> Command:
+    """Return the check that fails where one of `units` runs already: it has its own settings, data and readers."""
     words = "runs here for something else; leave out gateway.monitoring, or stop and disable it"
     look = f'systemctl -q is-active "$unit" && echo "planned: fail: $unit {words}"'
     return Command(
         name="no-other-monitoring",
         argv=("true",),
-        check=("sh", "-c", f"[ -e {MONITORING_DIR} ] || for unit; do {look}; done; true", "sh", *DISTRIBUTION_UNITS),
+        check=("sh", "-c", f"[ -e {MONITORING_DIR} ] || for unit; do {look}; done; true", "sh", *units),
     )
 
 
-def _left(daemons: Sequence[Daemon]) -> Iterator[Resource]:
-    """Yield what removes programs that this host had under an earlier stack file, with the secrets in their files."""
+def _left(daemons: Sequence[Daemon]) -> Iterator[Command]:
+    """Yield what removes programs that this host had under an earlier stack file, with the secrets in their files.
+
+    Does not touch a program without our settings: somebody else uses it.
+    """
     here = {daemon.unit for daemon in daemons}
     for unit, config in ((PROMETHEUS_UNIT, PROMETHEUS_CONFIG), (ALERTMANAGER_UNIT, ALERTMANAGER_CONFIG)):
         if unit not in here:
-            stopped = Unit(name=unit, enabled=False, running=False)
-            yield stopped
-            for path in (config, drop_in_path(unit)):
-                yield File(path=path, content=None, after=(stopped.id,))
+            ours = drop_in_path(unit)
+            remove = f"systemctl disable --now {unit} && rm -f {config} {ours} && systemctl daemon-reload"
+            yield Command(name=f"no-{unit}", argv=("sh", "-c", remove), check=("sh", "-c", f"! [ -e {ours} ]"))
 
 
 def _removed() -> Command:
     """Return the command that stops all of it, with its files removed. The measured data and the packages remain."""
-    stop = 'systemctl disable --now "$@" 2>/dev/null; '
-    stop += 'for unit; do rm -f "/etc/systemd/system/$unit.d/50-llm-deploy.conf"; done; '
+    ours = [unit for unit in MONITORING_UNITS if unit not in DISTRIBUTION_UNITS]
+    stop = f"systemctl disable --now {' '.join(ours)} 2>/dev/null; "
+    stop += 'for unit; do file="/etc/systemd/system/$unit.d/50-llm-deploy.conf"; '
+    stop += '[ ! -e "$file" ] || { systemctl disable --now "$unit"; rm -f "$file"; }; done; '
     remove = f"rm -rf {MONITORING_DIR} {HOST_METRICS_DIR} && systemctl daemon-reload"
     return Command(
         name="no-monitoring",
-        argv=("sh", "-c", stop + remove, "no-monitoring", *MONITORING_UNITS),
+        argv=("sh", "-c", stop + remove, "no-monitoring", *DISTRIBUTION_UNITS),
         check=("sh", "-c", f"! [ -e {MONITORING_DIR} ]"),
     )
 

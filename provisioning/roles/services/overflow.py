@@ -101,7 +101,8 @@ def overflow(
     unit = unit_file(service, after=(USER.id,))
     way_out = _way_out(pools)
     addresses = _addresses(spec)
-    needed = (venv.id, ledger.id, settings.id, unit.id, *(each.id for each in (*secrets, *cas, *files)))
+    moved = _moved_ledger(data, ledger.id)
+    needed = (venv.id, moved.id, settings.id, unit.id, *(each.id for each in (*secrets, *cas, *files)))
     return [
         USER,
         guard.GATEWAY,
@@ -115,12 +116,26 @@ def overflow(
         *cas,
         _only(*secrets, *cas),
         ledger,
+        moved,
         settings,
         *way_out,
         *addresses,
         unit,
         Unit(name=OVERFLOW_UNIT, restart_on=needed, after=(*needed, f"unit:{WAY_OUT_UNIT}", f"file:{ADDRESSES}")),
     ]
+
+
+def _moved_ledger(data_dir: str, folder: str) -> Command:
+    """Return the command that brings the record of an earlier version to the data volume, so that caps go on."""
+    old, new = "/var/lib/llm-overflow/ledger.sqlite3", overflow_ledger(data_dir)
+    # The database last: its place says whether all have come.
+    move = f'[ ! -e "{old}$part" ] || mv "{old}$part" "{new}$part"'
+    return Command(
+        name="overflow-ledger",
+        argv=("sh", "-ec", f"systemctl stop {OVERFLOW_UNIT} || true; for part in -wal -shm ''; do {move}; done"),
+        check=("sh", "-c", f"[ ! -e {old} ] || [ -e {new} ]"),
+        after=(folder,),
+    )
 
 
 def settings_of(outputs: StackOutputs, data_dir: str) -> service_settings.Settings:

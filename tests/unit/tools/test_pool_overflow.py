@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from core.errors import UsageError
 from core.paths import outputs_file
 from infra.contract.outputs import StackOutputs
 from provisioning.roles.services.overflow import settings_of
@@ -105,3 +106,10 @@ def test_the_double_answers_who_has_the_key_and_keeps_what_it_got(tmp_path: Path
         assert (status, answer.endswith(b"data: [DONE]\n\n")) == (200, True)
         assert ask("another")[0] == 401
         assert [json.loads(each)["model"] for each in double.received] == ["large"] * 3
+
+
+def test_a_stack_without_machines_gets_no_provider_and_no_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
+    with pytest.raises(UsageError, match="stack nope: has no machines; run `make up STACK=nope`"):
+        pool_overflow.add_provider("nope")
+    assert list(tmp_path.iterdir()) == []

@@ -11,7 +11,7 @@ import pytest
 from core.errors import ConfigError
 from infra.contract.outputs import StackOutputs
 from provisioning.apply.desired_state import joined
-from provisioning.converge.resources import File, Resource, Secret, Unit
+from provisioning.converge.resources import Command, File, Resource, Secret, Unit
 from provisioning.hosts.topology import HostRole
 from provisioning.roles.gateway.pools import PoolServer, pools_of
 from provisioning.roles.inputs import RoleInputs
@@ -142,6 +142,27 @@ def test_the_gateway_reaches_engines_alone() -> None:
     subprocess.run(
         ["nft", "--check", "--file", "-"], input=known, text=True, check=True, env={"PATH": "/usr/sbin:/sbin"}
     )
+
+
+def test_the_record_of_an_earlier_version_goes_on(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    (move,) = [each for each in resources(outputs()) if isinstance(each, Command) and each.name == "overflow-ledger"]
+    (tmp_path / "systemctl").symlink_to("/bin/true")
+
+    def run(argv: Sequence[str]) -> int:
+        here = {"/var/lib/llm-overflow": str(old), "/var/lib/llm/overflow": str(new)}
+        words = [re.sub("|".join(here), lambda found: here[found[0]], each) for each in argv]
+        return subprocess.run(words, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, check=False).returncode
+
+    old.mkdir()
+    new.mkdir()
+    assert run(move.check) == 0
+    for name in ("ledger.sqlite3", "ledger.sqlite3-wal"):
+        (old / name).write_text(name)
+    assert run(move.check) == 1
+    assert run(move.argv) == run(move.check) == 0
+    assert {each.name for each in new.iterdir()} == {"ledger.sqlite3", "ledger.sqlite3-wal"}
+    assert list(old.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,13 @@
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from core.errors import ConfigError, DeployError
 from infra.config import DeploymentConfig
 from infra.contract.stack_placement import KnownPlacement, Placement
+from serving.spec.pool_name import MAIN
 
 ID_BYTES = 4
 
@@ -21,11 +22,29 @@ class Candidate:
 
     placement: Placement
     usd_per_hour: float | None = None
-    """Price on the spot market. None: not queried."""
+    """Price of a machine of the pool main on the spot market. None: not queried."""
+    pools_usd_per_hour: Mapping[str, float] = field(default_factory=dict)
+    """The same for the other pools on the spot market."""
 
     def __str__(self) -> str:
         price = f", ${self.usd_per_hour:.4f} an hour" if self.usd_per_hour is not None else ""
-        return f"{self.placement.machine_type} in {self.placement.zone}{price}"
+        return f"{self.types} in {self.placement.zone}{price}"
+
+    @property
+    def spot_usd_per_hour(self) -> dict[str, float]:
+        """The prices on the spot market by pool, as far as they are known."""
+        of_main = {} if self.usd_per_hour is None else {MAIN: self.usd_per_hour}
+        return of_main | dict(self.pools_usd_per_hour)
+
+    @property
+    def types(self) -> str:
+        """The machine types, those of pools beside main with their names."""
+        return ", ".join(
+            [
+                self.placement.machine_type,
+                *(f"{pool.machine_type} ({name})" for name, pool in self.placement.pools.items()),
+            ]
+        )
 
 
 def end_of_ttl(config: DeploymentConfig, placement: Placement) -> datetime:
@@ -106,7 +125,7 @@ def refuse_move(config: DeploymentConfig, previous: Placement | None) -> None:
 
 
 def replaced_for(previous: Placement, first: Placement) -> list[str]:
-    """Return the keys of a stack file whose change replaces hosts on AWS and on GCP."""
+    """Return the keys of a stack file whose change replaces hosts of one pool on AWS and on GCP."""
     changes = {"machine.image": previous.image != first.image, "zones": previous.zone != first.zone}
     return [key for key, changed in changes.items() if changed]
 
@@ -114,9 +133,9 @@ def replaced_for(previous: Placement, first: Placement) -> list[str]:
 def is_bound(config: DeploymentConfig, previous: KnownPlacement | None) -> bool:
     """Return whether the stack must stay in its zone, because its data volume cannot leave it.
 
-    Spot machines may move. A failed first `up` leaves only blank disks.
+    Spot machines may move, unless a pool beside them is on demand. A failed first `up` leaves only blank disks.
     """
-    keeps = config.machine.market == "on_demand" or _keeps_volume(config)
+    keeps = any(each.market == "on_demand" for each in config.machines.values()) or _keeps_volume(config)
     return previous is not None and previous.is_complete and keeps
 
 

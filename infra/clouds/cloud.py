@@ -120,7 +120,7 @@ class Cloud(Protocol):
         """Return each machine that a stack has or may get, and whether it has a GPU. None: unknown type."""
         from catalog.machines import find_machine
 
-        types = (config.machine.type or "", *config.machine.fallbacks)
+        types = dict.fromkeys(name for each in config.machines.values() for name in (each.type or "", *each.fallbacks))
         rows = [(name, find_machine(config.cloud, name)) for name in types]
         return [(name, None if row is None else row.gpu is not None) for name, row in rows]
 

@@ -18,11 +18,12 @@ GPU_IMAGE, PLAIN_IMAGE = "deep-learning", "ubuntu-24.04"
 def types_to_look_up(config: DeploymentConfig) -> tuple[str, ...]:
     """Return the machine types of a stack, each once: those that engines may get, then that of the gateway."""
     own = gateway_type(config)
-    return tuple(dict.fromkeys([*engine_types(config), *([] if own is None else [own])]))
+    of_engines = (each for view in config.by_pool.values() for each in engine_types(view))
+    return tuple(dict.fromkeys([*of_engines, *([] if own is None else [own])]))
 
 
 def engine_types(config: DeploymentConfig) -> tuple[str, ...]:
-    """Return the machine types that engines may get, in order."""
+    """Return the machine types that engines of the pool main may get, in order."""
     return (str(config.machine.type), *config.machine.fallbacks)
 
 

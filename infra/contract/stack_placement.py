@@ -9,7 +9,7 @@ knows.
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
 from pydantic import AwareDatetime, Field, ValidationError, model_validator
 
@@ -17,6 +17,7 @@ from core.errors import UsageError
 from core.files import write_atomically
 from core.paths import old_placement_file, placement_file
 from core.reading.frozen import Frozen
+from serving.spec.pool_name import MAIN
 
 PLACEMENT_VARIABLE = "LLM_DEPLOY_PLACEMENT"
 """Environment variable by which `make up` and `make preview` hand the placement to the program."""
@@ -34,6 +35,14 @@ class GatewayPlacement(Frozen):
     """What the gateway's own machine is made of. It is in the zone of the other machines."""
 
     machine_type: str = Field(description="Machine type.")
+    image: str = Field(description="Id of the image, looked up only once.")
+
+
+class PoolPlacement(Frozen):
+    """What the machines of a pool beside main are made of. They are in the zone of the other machines."""
+
+    machine_type: str = Field(description="Machine type: the first one that the cloud had in stock.")
+    image_name: str = Field(description="The image as the stack file names it.")
     image: str = Field(description="Id of the image, looked up only once.")
 
 
@@ -65,6 +74,7 @@ class Placement(Frozen):
     gateway: GatewayPlacement | None = Field(
         default=None, description="The gateway's own machine. None: each machine has a gateway."
     )
+    pools: dict[str, PoolPlacement] = Field(default={}, description="The pools beside main, by name.")
     parts: tuple[str, ...] | None = Field(
         default=None,
         description="Optional parts that the stack may have (lifecycle/placement). None: all of them.",
@@ -77,6 +87,13 @@ class Placement(Frozen):
         if not isinstance(value, dict):
             return value
         return {key: each for key, each in value.items() if key not in FLAGS_OF_0_1}
+
+    def of_pool(self, name: str) -> Self | None:
+        """Return the placement as if `name` were the pool main and the only one. None: it has no machines yet."""
+        if name == MAIN:
+            return self
+        pool = self.pools.get(name)
+        return None if pool is None else self.model_copy(update={**pool.model_dump(), "gateway": None, "pools": {}})
 
     def ends_at(self, ttl_hours: float) -> datetime:
         """Return when the machines end themselves, to the second."""
@@ -137,6 +154,11 @@ class KnownPlacement(Placement):
     def blank_at(self) -> str:
         """Time of the state that proves the data volumes blank. Empty: they may hold data."""
         return self.progress.blank_at if self.progress is not None else ""
+
+
+def types_of(placement: Placement) -> tuple[str, ...]:
+    """Return the machine types of all pools, each once."""
+    return tuple(dict.fromkeys([placement.machine_type, *(each.machine_type for each in placement.pools.values())]))
 
 
 def _fields(placement: Placement) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from infra.clouds.candidates import Candidate, lies_elsewhere
 from infra.clouds.cloud import Cloud
 from infra.clouds.costs.running_costs import known_price, odd_hours
 from infra.clouds.costs.weekly_hours import runs_at
+from infra.clouds.pool_machines import still_worth_trying
 from infra.clouds.program.naming import gateway_name
 from infra.clouds.registry import rented_cloud
 from infra.clouds.resources.denied_calls import DeniedError
@@ -105,7 +106,7 @@ def _announce(config: DeploymentConfig, cloud: Cloud, previous: KnownPlacement |
     if previous is not None and previous.is_complete:
         for line in (*cloud.replaced(config, previous, first.placement), *_moved_gateway(previous, first.placement)):
             say(f"  ! {line}")
-    for line in known_price(config, first.usd_per_hour):
+    for line in known_price(config, first.spot_usd_per_hour):
         say(f"  {line}")
 
 
@@ -138,6 +139,9 @@ def _try_places(  # noqa: PLR0917  # six different values
             attempt,
             out_of_stock=cloud.out_of_stock,
             stays=lambda error: _stays(error, stack, previous),
+            still=lambda left, tried, error: still_worth_trying(
+                left, tried, error.resources, stack, is_complete=previous is not None and previous.is_complete
+            ),
             timeout_s=config.machine.placement_timeout_s,
             hint=advice(config, candidates, previous),
         )

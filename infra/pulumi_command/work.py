@@ -18,7 +18,14 @@ from infra.clouds import registry
 from infra.clouds.program.naming import gateway_name
 from infra.clouds.registry import rented_cloud
 from infra.config import DeploymentConfig, load_stack
-from infra.contract.stack_placement import KnownPlacement, Placement, Progress, read_placement, write_placement
+from infra.contract.stack_placement import (
+    KnownPlacement,
+    Placement,
+    Progress,
+    read_placement,
+    types_of,
+    write_placement,
+)
 from infra.lifecycle.down import cloud_name_of
 from infra.lifecycle.orphans.recovery import recover
 from infra.lifecycle.placement.login import provider_environment
@@ -100,7 +107,7 @@ def _tell_failure(config: DeploymentConfig, stack: str, typed: Typed) -> None:
             write_placement(stack, KnownPlacement.of(noted, Progress(holds_nothing=True, blank_at=noted.blank_at)))
         lacks_gateway = typed.report.failed == [gateway_name(stack)]
         own = noted.gateway.machine_type if noted and noted.gateway else "the gateway's machine"
-        machine = own if lacks_gateway else noted.machine_type if noted else "the machines"
+        machine = own if lacks_gateway else " or ".join(types_of(noted)) if noted else "the machines"
         what = f"no capacity for {machine} in {noted.zone if noted else 'this place'}"
         if lacks_gateway and noted is not None and noted.is_complete:
             say(f"  {what}; {GATEWAY_LATER}")

@@ -17,6 +17,7 @@ from infra.clouds.finding import Finding
 from infra.clouds.resources.kinds import REMOVE_DEADLINE_S, CloudResource, Found
 from infra.config import DeploymentConfig
 from infra.contract.stack_placement import KnownPlacement, Placement
+from serving.spec.pool_name import MAIN
 
 if TYPE_CHECKING:
     from infra.contract.deployment import Deployment
@@ -47,11 +48,15 @@ class Aws(Cloud):
 
     def replaced(self, config: DeploymentConfig, previous: Placement, first: Placement) -> list[str]:
         """Return the hosts that an `up` replaces as far as the two placements show it; a preview shows the rest."""
-        why = replaced_for(previous, first)
-        if not why:
-            return []
         volumes = f"; {EMPTY}" if previous.zone != first.zone else ""
-        return [f"the hosts are replaced because of {', '.join(why)}{volumes}"]
+        notices = []
+        for pool in config.machines:
+            before, after = previous.of_pool(pool), first.of_pool(pool)
+            why = replaced_for(before, after) if before is not None and after is not None else []
+            whose = "" if pool == MAIN else f" of pool {pool}"
+            if why:
+                notices.append(f"the hosts{whose} are replaced because of {', '.join(why)}{volumes}")
+        return notices
 
     def data_volume(self, config: DeploymentConfig, machine_type: str) -> DataVolume:
         """Return the data volume of each host: gp3 for every machine type."""

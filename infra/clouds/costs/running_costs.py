@@ -4,14 +4,14 @@ A weekly schedule acts at its starts and stops only. A host that is made between
 the next stop, which may be after a weekend.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from catalog.clouds import RENTED
 from catalog.prices import HOURS_PER_MONTH
 from infra.clouds.costs import weekly_hours
-from infra.clouds.costs.stack_price import StackPrice, stack_price
+from infra.clouds.costs.stack_price import NO_PRICES, StackPrice, stack_price
 from infra.config import DeploymentConfig
 from infra.config.models.lifetime import WeeklySchedule
 from infra.contract.stack_placement import Placement
@@ -35,7 +35,7 @@ def price_words(config: DeploymentConfig, price: StackPrice) -> str:
     )
 
 
-def cost_record(config: DeploymentConfig, spot_usd_per_hour: float | None = None) -> dict[str, Any]:
+def cost_record(config: DeploymentConfig, spot_usd_per_hour: Mapping[str, float] = NO_PRICES) -> dict[str, Any]:
     """Return the cost for a result file, in USD; None if no table has the machine's price."""
     price = stack_price(config, spot_usd_per_hour)
     if price is None:
@@ -53,7 +53,7 @@ def hours_words(weekly: WeeklySchedule) -> str:
     return f"{days} {weekly.start}-{weekly.stop} {weekly.time_zone}"
 
 
-def known_price(config: DeploymentConfig, spot_usd_per_hour: float | None = None) -> Iterator[str]:
+def known_price(config: DeploymentConfig, spot_usd_per_hour: Mapping[str, float] = NO_PRICES) -> Iterator[str]:
     """Yield a line with the price of a stack, if the tables have it."""
     price = stack_price(config, spot_usd_per_hour) if config.cloud in RENTED else None
     if price is not None:

@@ -1,5 +1,6 @@
 """The price of a stack by list prices (catalog/prices.py). Calls no cloud."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from catalog.clouds import RENTED
@@ -8,6 +9,9 @@ from infra.clouds.registry import cloud_of
 from infra.clouds.sizes import data_gib, gateway_root_gib
 from infra.config import DeploymentConfig
 from infra.config.rules.gateway_machine import GATEWAY_MARKET, gateway_type
+from serving.spec.pool_name import MAIN
+
+NO_PRICES: Mapping[str, float] = {}
 
 WEEKS_PER_MONTH = HOURS_PER_MONTH / (7 * 24)
 
@@ -38,51 +42,69 @@ class StackPrice:
         return fixed + self.machines_per_hour * self.running_hours_per_month
 
 
-def stack_price(config: DeploymentConfig, spot_usd_per_hour: float | None = None) -> StackPrice | None:
-    """Return the price of a stack on its first machine type; None if the tables do not have it.
+def stack_price(config: DeploymentConfig, spot_usd_per_hour: Mapping[str, float] = NO_PRICES) -> StackPrice | None:
+    """Return the price of a stack on its first machine types; None if the tables do not have that of the pool main.
 
-    `spot_usd_per_hour` is the spot market's price, if known.
+    `spot_usd_per_hour` has the spot market's prices by pool, as far as they are known.
     """
-    cloud, region, machine = config.cloud, str(config.region), config.machine
-    if cloud not in RENTED or machine.type is None:
+    cloud, region = config.cloud, str(config.region)
+    if cloud not in RENTED or config.machine.type is None:
         return None
-    market = machine.market
-    hourly = spot_usd_per_hour if spot_usd_per_hour is not None else machine_usd(cloud, region, machine.type, market)
     address = item_usd(cloud, region, ADDRESS_ITEM[cloud])
-    if hourly is None or address is None:
+    if address is None or _machine_usd(config, spot_usd_per_hour.get(MAIN)) is None:
         return None
-    volume = cloud_of(cloud).data_volume(config, machine.type)
-    name, size_gib = DISK_NAME[volume.kind], config.storage.root_gib + data_gib(config)
-    disk, speed = item_usd(cloud, region, DISK_ITEM[volume.kind]), volume.speed_usd_per_month
-    lacks = ((disk, f"{size_gib} GiB of {name}"), (speed, f"the speed of {name}"))
-    gateway = _gateway_price(config)
+    parts = [_pool_price(view, pool, spot_usd_per_hour.get(pool)) for pool, view in config.by_pool.items()]
+    parts.append(_gateway_price(config))
     return StackPrice(
-        machines_per_hour=hourly * machine.count + gateway.machine_per_hour,
-        disks_per_month=((disk or 0.0) * size_gib + (speed or 0.0)) * machine.count + gateway.disk_per_month,
+        machines_per_hour=sum(each.machines_per_hour for each in parts),
+        disks_per_month=sum(each.disks_per_month for each in parts),
         addresses_per_hour=address * config.host_count,
         running_hours_per_month=running_hours(config),
-        not_priced=(*(what for usd, what in lacks if usd is None), *gateway.not_priced),
+        not_priced=tuple(what for each in parts for what in each.not_priced),
     )
 
 
 @dataclass(frozen=True)
-class _GatewayPrice:
-    """The price of the gateway's own machine in USD, without its address. Nothing for a stack without one."""
+class _Price:
+    """The price of the machines of a pool, or of the gateway's own, in USD, without addresses."""
 
-    machine_per_hour: float = 0.0
-    disk_per_month: float = 0.0
+    machines_per_hour: float = 0.0
+    disks_per_month: float = 0.0
     not_priced: tuple[str, ...] = ()
 
 
-def _gateway_price(config: DeploymentConfig) -> _GatewayPrice:
+def _machine_usd(config: DeploymentConfig, spot_usd_per_hour: float | None) -> float | None:
+    machine = config.machine
+    if spot_usd_per_hour is not None:
+        return spot_usd_per_hour
+    return machine_usd(config.cloud, str(config.region), str(machine.type), machine.market)
+
+
+def _pool_price(config: DeploymentConfig, pool: str, spot_usd_per_hour: float | None) -> _Price:
+    """Return the price of the machines of one pool; `config` is the pool's."""
+    cloud, region, machine = config.cloud, str(config.region), config.machine
+    hourly, volume = _machine_usd(config, spot_usd_per_hour), cloud_of(cloud).data_volume(config, str(machine.type))
+    name, size_gib = DISK_NAME[volume.kind], config.storage.root_gib + data_gib(config)
+    disk, speed = item_usd(cloud, region, DISK_ITEM[volume.kind]), volume.speed_usd_per_month
+    whose = "" if pool == MAIN else f" (pool {pool})"
+    market = " on the spot market" if machine.market == "spot" else ""
+    lacks = ((hourly, f"{machine.type}{market}"), (disk, f"{size_gib} GiB of {name}"), (speed, f"the speed of {name}"))
+    return _Price(
+        (hourly or 0.0) * machine.count,
+        ((disk or 0.0) * size_gib + (speed or 0.0)) * machine.count,
+        tuple(f"{what}{whose}" for usd, what in lacks if usd is None),
+    )
+
+
+def _gateway_price(config: DeploymentConfig) -> _Price:
     cloud, region, own = config.cloud, str(config.region), gateway_type(config)
     if own is None:
-        return _GatewayPrice()
+        return _Price()
     kind, size_gib = cloud_of(cloud).data_volume(config, own).kind, gateway_root_gib(config)
     machine, disk = machine_usd(cloud, region, own, GATEWAY_MARKET), item_usd(cloud, region, DISK_ITEM[kind])
     lacks = ((machine, own), (disk, f"{size_gib} GiB of {DISK_NAME[kind]}"))
     not_priced = tuple(what for usd, what in lacks if usd is None)
-    return _GatewayPrice(machine or 0.0, (disk or 0.0) * size_gib, not_priced)
+    return _Price(machine or 0.0, (disk or 0.0) * size_gib, not_priced)
 
 
 def running_hours(config: DeploymentConfig) -> float:

@@ -1,20 +1,23 @@
 """Preflight checks that AWS and GCP share: zones, types, image, bucket, login key, documentation CIDRs, price."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Literal
 
 from core.errors import ConfigError, DeployError, UsageError
 from infra.clouds.costs.running_costs import odd_hours, price_words
-from infra.clouds.costs.stack_price import stack_price
+from infra.clouds.costs.stack_price import NO_PRICES, stack_price
 from infra.clouds.finding import Finding
 from infra.clouds.gateway_machine import engine_types
 from infra.clouds.program.login_key import key_of_file
 from infra.clouds.resources.denied_calls import MissingError
 from infra.config import DeploymentConfig
+from infra.config.models.pool import machine_key
 from infra.config.rules.gateway_machine import KEY as GATEWAY_TYPE_KEY
 from infra.config.rules.gateway_machine import gateway_type
 from infra.contract.stack_placement import KnownPlacement, Placement
+from serving.spec.pool_name import MAIN
 
 DOCUMENTATION = ("192.0.2.", "198.51.100.", "203.0.113.", "2001:db8:", "3fff:")
 """Prefixes of RFC 5737, 3849 and 9637."""
@@ -66,10 +69,40 @@ def image_finding(name: str, identity: str, placement: KnownPlacement | None, *,
     return Finding("error", "machine.image", f"{identity} {what}", "write another image")
 
 
-def offers(config: DeploymentConfig, offered: Mapping[str, list[str]]) -> Iterator[Finding]:
-    """Yield where each type is offered; `offered` has the zones by type, in the order of the stack file."""
+def of_each_pool(
+    config: DeploymentConfig,
+    placement: KnownPlacement | None,
+    check: Callable[[DeploymentConfig, KnownPlacement | None], Iterator[Finding]],
+) -> Iterator[Finding]:
+    """Yield what `check` finds for each pool; keys of machines of pools beside main begin with `pools`."""
+    for pool, view in config.by_pool.items():
+        for found in check(view, None if placement is None else placement.of_pool(pool)):
+            about = found.about
+            if pool != MAIN:
+                about = f"pools.{pool}.{about}" if about.startswith("machine.") else f"{about} (pool {pool})"
+            yield replace(found, about=about)
+
+
+def offers(config: DeploymentConfig, everywhere: Mapping[str, list[str]]) -> Iterator[Finding]:
+    """Yield where the types of each pool are offered; `everywhere` has the zones by type.
+
+    All pools are in one zone.
+    """
+    shared: set[str] | None = None
+    for pool, view in config.by_pool.items():
+        offered = {each: everywhere[each] for each in engine_types(view)}
+        yield from _offers(config, offered, machine_key(pool))
+        usable = {zone for zones in offered.values() for zone in zones if not config.zones or zone in config.zones}
+        if usable and shared is not None and shared and not shared & usable:
+            what = f"{', '.join(offered)}: not offered in {', '.join(sorted(shared))}, where the other machines can be"
+            yield Finding("error", f"{machine_key(pool)}.type", what, f"it is offered in {', '.join(sorted(usable))}")
+        shared = usable if shared is None else shared & usable
+
+
+def _offers(config: DeploymentConfig, offered: Mapping[str, list[str]], machine: str) -> Iterator[Finding]:
+    """Yield where each type of one pool is offered, in the order of the stack file; `machine` is the pool's key."""
     for index, (machine_type, zones) in enumerate(offered.items()):
-        key = f"machine.fallbacks[{index - 1}]" if index else "machine.type"
+        key = f"{machine}.fallbacks[{index - 1}]" if index else f"{machine}.type"
         usable = [zone for zone in zones if not config.zones or zone in config.zones]
         if usable:
             yield Finding("ok", key, f"{machine_type} is offered in {', '.join(usable)}")
@@ -85,7 +118,8 @@ def gateway_offer(config: DeploymentConfig, offered: Mapping[str, list[str]]) ->
     own = gateway_type(config)
     if own is None:
         return
-    beside = {zone for each in engine_types(config) for zone in offered[each]}
+    of_pools = ({zone for each in engine_types(view) for zone in offered[each]} for view in config.by_pool.values())
+    beside = set.intersection(*of_pools)
     usable = [zone for zone in offered[own] if not config.zones or zone in config.zones]
     both = [zone for zone in usable if zone in beside]
     if both:
@@ -136,8 +170,8 @@ def documentation_addresses(config: DeploymentConfig) -> Iterator[Finding]:
                 yield Finding("error", f"network.{key}[{index}]", what, OWN_ADDRESS)
 
 
-def price_finding(config: DeploymentConfig, spot_usd_per_hour: float | None = None) -> Iterator[Finding]:
-    """Yield the price of the stack; `spot_usd_per_hour` is the market's price, if the cloud reported it."""
+def price_finding(config: DeploymentConfig, spot_usd_per_hour: Mapping[str, float] = NO_PRICES) -> Iterator[Finding]:
+    """Yield the price of the stack; `spot_usd_per_hour` has the market's prices by pool, if the cloud reported them."""
     price = stack_price(config, spot_usd_per_hour)
     if price is None:
         what, hint = (

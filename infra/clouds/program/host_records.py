@@ -10,6 +10,7 @@ import pulumi
 from catalog.machines import Machine
 from infra.config import DeploymentConfig
 from infra.contract.stack_placement import KnownPlacement
+from serving.spec.pool_name import MAIN
 
 LOGIN_USER = "ubuntu"
 DATA_DIR = "/var/lib/llm"
@@ -30,20 +31,30 @@ def host_records(
     ends_at: str,
     nodes: Mapping[str, Node],
     *,
+    pools: Mapping[str, str],
     private: bool,
     notices: pulumi.Output[dict[str, Any]] | None = None,
 ) -> pulumi.Output[list[dict[str, Any]]]:
     """Return the records of all hosts; `nodes` has the values of each host by name.
 
-    `private`: with their private addresses, which the gateway's own machine connects to. `notices`: the folder of a
-    bucket for the last records of spot machines.
+    `pools`: the pool of each host with an engine, by name; the gateway's own machine has none. `private`: with their
+    private addresses, which the gateway's own machine connects to. `notices`: the folder of a bucket for the last
+    records of spot machines.
     """
-    hosts = []
+    hosts, machines = [], config.machines
     for name, node in nodes.items():
         host = {**_common(config, node.machine, str(identity_file), ends_at), "name": name}
+        machine = machines[pools[name]] if name in pools else None
+        if pools.get(name, MAIN) != MAIN:
+            host["pool"] = pools[name]
+        is_spot = machine is not None and machine.market == "spot"
+        if machine is not None and is_spot:
+            host |= {"market": "spot", "drain_on_rebalance": machine.drain_on_rebalance}
         values = [node.address, node.host_public_key, *([node.private_address] if private else [])]
         record = pulumi.Output.all(*values).apply(partial(_with_addresses, host))
-        hosts.append(record if notices is None else pulumi.Output.all(record, notices).apply(_with_notices))
+        hosts.append(
+            record if notices is None or not is_spot else pulumi.Output.all(record, notices).apply(_with_notices)
+        )
     return pulumi.Output.all(*hosts)
 
 
@@ -72,8 +83,6 @@ def _common(config: DeploymentConfig, machine: Machine, identity_file: str, ends
         "client_cidrs": [] if network.clients_from_anywhere else list(network.client_cidrs),
         "ends_at": ends_at,
     }
-    if config.machine.market == "spot":
-        host |= {"market": "spot", "drain_on_rebalance": config.machine.drain_on_rebalance}
     if machine.gpu is not None:
         host["gpu"] = {"model": machine.gpu.name, "count": machine.gpu_count, "vram_gib": machine.vram_gib_per_gpu}
     return host

@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 from infra.contract.stack_placement import ID, Placement
+from serving.spec.pool_name import MAIN
 
 OWN_NAME = rf"llm-(?P<stack>[a-z][a-z0-9-]*)-(?P<id>{ID})"
 """Pattern of `physical_name`."""
@@ -36,6 +37,12 @@ def is_gateway(host: str) -> bool:
     return host.endswith(GATEWAY_SUFFIX)
 
 
-def host_names(stack: str, count: int) -> list[str]:
-    """Return the names of the hosts; the first has number 1."""
-    return [f"{stack}-{number}" for number in range(1, count + 1)]
+def host_endings(pool: str, count: int) -> list[str]:
+    """Return what follows the stack in the names of a pool's hosts, e.g. 1 or large-1; the first has number 1."""
+    before = "" if pool == MAIN else f"{pool}-"
+    return [f"{before}{number}" for number in range(1, count + 1)]
+
+
+def pool_of_ending(ending: str) -> str:
+    """Return the pool of a host with an engine, by the ending of its name."""
+    return ending.rpartition("-")[0] or MAIN

@@ -13,7 +13,7 @@ from infra.config import DeploymentConfig
 def notice_prefix(config: DeploymentConfig, physical: str) -> str:
     """Return the folder in the bucket to which the machines of the stack may add objects; empty if there is none."""
     spec = config.storage.bucket
-    if spec is None or config.machine.market != "spot":
+    if spec is None or not config.has_spot:
         return ""
     wanted = spec.name is None if spec.notices is None else spec.notices
     return f"notices/{physical}/" if wanted else ""

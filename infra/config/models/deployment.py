@@ -73,6 +73,16 @@ class DeploymentConfig(Frozen):
         return view
 
     @property
+    def by_pool(self) -> "dict[str, DeploymentConfig]":
+        """The config of each pool as `of_pool` returns it, main first: this config itself."""
+        return {MAIN: self, **{name: self.of_pool(name) for name in self.pools}}
+
+    @property
+    def has_spot(self) -> bool:
+        """Whether a pool has machines of the spot market."""
+        return any(machine.market == "spot" for machine in self.machines.values())
+
+    @property
     def ttl_hours(self) -> float | None:
         """Hours until the machines terminate themselves; None in a cloud that does not charge by the hour."""
         return self.lifetime.ttl_hours if self.cloud in RENTED else None

@@ -5,6 +5,12 @@ from pydantic import Field
 from core.reading.frozen import Frozen
 from infra.config.models.machine import MachineSpec
 from serving.spec.models import ServingSpec
+from serving.spec.pool_name import MAIN
+
+
+def machine_key(pool: str) -> str:
+    """Return the key of a pool's machines in a stack file."""
+    return "machine" if pool == MAIN else f"pools.{pool}.machine"
 
 
 class PoolSpec(Frozen):

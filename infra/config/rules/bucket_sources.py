@@ -87,7 +87,7 @@ def bucket_is_one_of_cloud(config: DeploymentConfig) -> Iterator[Problem]:
 def notices_are_of_spot_machines(config: DeploymentConfig) -> Iterator[Problem]:
     """Only a spot machine gets a notice."""
     spec = config.storage.bucket
-    if spec is not None and spec.notices and config.machine.market != "spot":
+    if spec is not None and spec.notices and not config.has_spot:
         what = "is true, but the machines are not on the spot market"
         yield Problem("storage.bucket.notices", what, "leave it out, or write market: spot under machine")
 

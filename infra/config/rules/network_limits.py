@@ -46,8 +46,9 @@ def addresses_for_machines(config: DeploymentConfig) -> Iterator[Problem]:
 
 def _counted(config: DeploymentConfig) -> str:
     """Return in words how many machines the stack has."""
-    count = f"machine.count is {config.machine.count}"
-    return count if config.gateway.machine is None else f"{count}, with gateway.machine {config.host_count}"
+    count, others = f"machine.count is {config.machine.count}", ["pools"] if config.pools else []
+    others += [] if config.gateway.machine is None else ["gateway.machine"]
+    return count if not others else f"{count}, with {' and '.join(others)} {config.host_count}"
 
 
 def usable_addresses(cloud: str, prefix: int) -> int:

@@ -21,7 +21,7 @@ def places_to_try(
     """
     with step("look up image, zones and prices"):
         candidates = offered(cloud.candidates(config, previous), stack)
-        if previous is not None and config.machine.market == "spot":
+        if previous is not None and config.has_spot:
             candidates = _beside_hosts(candidates, previous, cloud)
     parts = all_parts(config, previous)
     return [replace(each, placement=each.placement.model_copy(update={"parts": parts})) for each in candidates]
@@ -49,7 +49,8 @@ def advice(config: DeploymentConfig, candidates: list[Candidate], previous: Know
     zone = candidates[0].placement.zone
     if previous is None or zone != previous.zone or not is_bound(config, previous):
         return ELSEWHERE
+    whose = " of that pool" if config.pools else ""
     return (
-        f"the data volume is in {zone}: name machine.fallbacks, try later, or write `zones` without {zone} to move,"
-        " which creates a new, empty volume"
+        f"the data volume is in {zone}: name machine.fallbacks{whose}, try later, or write `zones` without {zone} to"
+        " move, which creates a new, empty volume"
     )

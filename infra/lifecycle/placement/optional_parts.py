@@ -13,7 +13,7 @@ def parts_of(config: DeploymentConfig) -> set[str]:
         wanted.add("budget")
     if config.lifetime.weekly is not None:
         wanted.add("weekly")
-    if config.machine.market == "spot":
+    if config.has_spot:
         wanted.add("spot")
     if config.network.id is None:
         wanted.add("network")

@@ -17,6 +17,8 @@ from infra.contract.stack_placement import KnownPlacement
 
 Result = TypeVar("Result")
 
+Still = Callable[[list[Candidate], Candidate, DeployError], list[Candidate]]
+
 ELSEWHERE = "name more zones or machine.fallbacks, another region or market, or try later"
 LONGER = "raise machine.placement_timeout_s"
 GATEWAY_LATER = "the other machines stay as they are; write another gateway.machine.type, or try later"
@@ -61,6 +63,7 @@ def place(
     out_of_stock: Callable[[str], str | None],
     timeout_s: float,
     stays: Callable[[DeployError], str] = lambda _error: "",
+    still: Still = lambda left, _tried, _error: left,
     hint: str = ELSEWHERE,
     clock: Callable[[], float] = time.monotonic,
 ) -> tuple[Result, list[Attempt]]:
@@ -68,14 +71,16 @@ def place(
 
     An attempt gets the number of seconds that it may take. If an error only means that this place has no capacity,
     `out_of_stock` returns the cloud's message. Every other error stops at once, and also one for which `stays` returns
-    a hint. Raises DeployError with a table and the `hint` when all candidates have failed or the time is over.
+    a hint. `still` returns the candidates that may help after an error. Raises DeployError with a table and the `hint`
+    when all candidates have failed or the time is over.
     """
-    end, tried = Deadline.after(timeout_s, clock), list[Attempt]()
-    for number, candidate in enumerate(candidates):
+    end, tried, queue = Deadline.after(timeout_s, clock), list[Attempt](), list(candidates)
+    while queue:
         left_s = end.left_s()
         if not left_s:
-            tried += [Attempt(each, "not tried") for each in candidates[number:]]
+            tried += [Attempt(each, "not tried") for each in queue]
             break
+        candidate = queue.pop(0)
         start = clock()
         try:
             with step(f"make the machines: {candidate}"):
@@ -92,6 +97,7 @@ def place(
                 raise
             tried.append(Attempt(candidate, "out of stock", clock() - start, reason))
             say(f"  {candidate}: out of stock")
+            queue = still(queue, candidate, error)
             continue
         tried.append(Attempt(candidate, "placed", clock() - start))
         return result, tried
@@ -110,7 +116,7 @@ def table(tried: Sequence[Attempt]) -> str:
     for each in tried:
         placement = each.candidate.placement
         seconds = f"{each.seconds:.0f}" if each.outcome != "not tried" else "-"
-        rows.append((placement.zone, placement.machine_type, each.outcome, seconds, each.reason))
+        rows.append((placement.zone, each.candidate.types, each.outcome, seconds, each.reason))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     lines = []
     for *cells, reason in rows:

@@ -40,11 +40,16 @@ def _place_and_price(config: DeploymentConfig, stack: str, cloud: Cloud, held: "
     for line in odd_hours(config, candidate.placement, datetime.now(UTC)):
         say(f"  ! {line}")
     speed = volume_speed(config, candidate.placement.machine_type)
-    for line in (*known_price(config, candidate.usd_per_hour), *speed_lines(config, speed)):
+    more = [
+        f"pool {name}: {line}"
+        for name, pool in candidate.placement.pools.items()
+        for line in speed_lines(config.of_pool(name), volume_speed(config.of_pool(name), pool.machine_type))
+    ]
+    for line in (*known_price(config, candidate.spot_usd_per_hour), *speed_lines(config, speed), *more):
         say(f"  {line}")
     hand_provider_environment(config.cloud, candidate.placement, held)
     # The Pulumi engine refuses to preview the replacement of a protected volume.
     blank = "" if previous is None or "data_volume" in config.storage.keep_on_down else previous.blank_at
     handed = KnownPlacement.of(candidate.placement, Progress(blank_at=blank) if blank else None)
     held.hand_over(PLACEMENT_VARIABLE, handed.model_dump_json())
-    return {**cost_record(config, candidate.usd_per_hour), "data_volume_speed": speed.record()}
+    return {**cost_record(config, candidate.spot_usd_per_hour), "data_volume_speed": speed.record()}

@@ -15,6 +15,7 @@ from infra.clouds.registry import cloud_of
 from infra.config import DeploymentConfig, load_stack
 from infra.config.reader import known_stacks
 from infra.config.rules.gateway_machine import gateway_type
+from serving.spec.pool_name import MAIN
 
 README = STACKS_DIR / "README.md"
 BEGIN = "<!-- made by python -m infra.lifecycle.preview.price_table -->\n"
@@ -58,9 +59,9 @@ def _about(path: Path) -> str:
 def _machine(config: DeploymentConfig) -> str:
     if config.cloud not in RENTED:
         return cloud_of(config.cloud).whose_machines
-    count = f"{config.machine.count} x " if config.machine.count > 1 else ""
+    of_pools = [(f"{each.count} x " if each.count > 1 else "") + str(each.type) for each in config.machines.values()]
     own = gateway_type(config)
-    return f"{count}{config.machine.type}{f' and {own}' if own else ''} in {config.region}"
+    return f"{', '.join(of_pools)}{f' and {own}' if own else ''} in {config.region}"
 
 
 def _price(config: DeploymentConfig) -> tuple[str, str]:
@@ -71,7 +72,7 @@ def _price(config: DeploymentConfig) -> tuple[str, str]:
     if price is None and config.machine.market == "spot":
         listed = machine_usd(config.cloud, str(config.region), str(config.machine.type), "on_demand")
         caps = [each for each in (config.machine.spot_max_usd_per_hour, listed) if each is not None]
-        price, most = stack_price(config, min(caps)) if caps else None, "at most "
+        price, most = stack_price(config, {MAIN: min(caps)}) if caps else None, "at most "
     if price is None:
         return "not listed", "not listed"
     hours = "" if price.running_hours_per_month == HOURS_PER_MONTH else f" ({price.running_hours_per_month:.0f} h)"

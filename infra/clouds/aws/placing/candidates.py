@@ -22,6 +22,7 @@ from infra.clouds.candidates import (
     zones_to_try,
 )
 from infra.clouds.gateway_machine import beside_gateway, engine_types, gateway_placement, types_to_look_up
+from infra.clouds.pool_machines import beside_pools, pool_placements
 from infra.clouds.resources.denied_calls import unless_denied
 from infra.config import DeploymentConfig
 from infra.contract.stack_placement import KnownPlacement, Placement
@@ -65,16 +66,30 @@ def candidates(
     listed = unless_denied(lambda: offered(region, asked), everywhere, "the types and zones of the file")
     places = offered_places({each: listed[each] for each in types}, tried, config, previous)
     no_prices: dict[tuple[str, str], float] = {}
-    prices = unless_denied(lambda: _prices(config, types), no_prices, "the order of the file")
-    if prices:
+    prices = unless_denied(lambda: _prices(config), no_prices, "the order of the file")
+    if prices and config.machine.market == "spot":
         places.sort(key=lambda place: (types.index(place[1]), prices.get(place, float("inf"))))
-    base = _base(config, previous, now) | {"account": account}
+    places = beside_gateway(staying(places, config, previous), listed, config, previous)
+    beside = beside_pools(places, listed, config, previous)
+    base, images = _base(config, previous, now) | {"account": account}, _images(config, previous)
     return [
         Candidate(
-            Placement(**base, zone=zone, machine_type=machine_type, zones=tuple(spanned), subnets=subnets),
-            prices.get((zone, machine_type)),
+            Placement(
+                **base,
+                zone=zone,
+                machine_type=machine_type,
+                zones=tuple(spanned),
+                subnets=subnets,
+                pools=pool_placements(of_pools, images),
+            ),
+            prices.get((zone, machine_type)) if config.machine.market == "spot" else None,
+            {
+                pool: prices[zone, each]
+                for pool, each in of_pools.items()
+                if config.machines[pool].market == "spot" and (zone, each) in prices
+            },
         )
-        for zone, machine_type in beside_gateway(staying(places, config, previous), listed, config, previous)
+        for (zone, machine_type), of_pools in beside
     ]
 
 
@@ -86,20 +101,37 @@ def out_of_stock(text: str) -> str | None:
 
 def _base(config: DeploymentConfig, previous: KnownPlacement | None, now: datetime | None) -> dict[str, object]:
     """Return the settings that do not depend on the place: kept from the previous placement, or chosen now."""
-    name, region = image_name(config.machine.image), str(config.region)
+    region = str(config.region)
     identity, began_at = identity_and_beginning(config, previous, now)
-    recorded = previous.image if previous is not None and previous.image_name == name else None
-    machine = find_machine("aws", str(config.machine.type))
-    arch = machine.arch if machine else "x86_64"
-    image = recorded or resolve_image(name, region, arch)
+    name, image = _image(config, previous)
     return {
         "id": identity,
         "region": region,
         "began_at": began_at,
         "image_name": name,
         "image": image,
-        "gateway": gateway_placement(config, previous, image, lambda each: resolve_image(each, region, arch)),
+        "gateway": gateway_placement(config, previous, image, lambda each: resolve_image(each, region, _arch(config))),
     }
+
+
+def _image(config: DeploymentConfig, previous: Placement | None) -> tuple[str, str]:
+    """Return the name and the id of the image of one pool: the recorded one, or the current one."""
+    name = image_name(config.machine.image)
+    recorded = previous.image if previous is not None and previous.image_name == name else None
+    return name, recorded or resolve_image(name, str(config.region), _arch(config))
+
+
+def _images(config: DeploymentConfig, previous: Placement | None) -> dict[str, tuple[str, str]]:
+    """Return the images of the pools beside main, by pool."""
+    return {
+        name: _image(config.of_pool(name), None if previous is None else previous.of_pool(name))
+        for name in config.pools
+    }
+
+
+def _arch(config: DeploymentConfig) -> str:
+    machine = find_machine("aws", str(config.machine.type))
+    return machine.arch if machine else "x86_64"
 
 
 def _zones(config: DeploymentConfig, previous: KnownPlacement | None) -> tuple[list[str], list[str], dict[str, str]]:
@@ -159,8 +191,10 @@ def _asked_subnets(config: DeploymentConfig) -> dict[str, str]:
     return by_zone
 
 
-def _prices(config: DeploymentConfig, types: tuple[str, ...]) -> dict[tuple[str, str], float]:
+def _prices(config: DeploymentConfig) -> dict[tuple[str, str], float]:
     """Return the spot market's prices by zone and type; empty for on-demand machines."""
-    if config.machine.market != "spot":
+    spot = [view for view in config.by_pool.values() if view.machine.market == "spot"]
+    types = tuple(dict.fromkeys(each for view in spot for each in engine_types(view)))
+    if not types:
         return {}
     return {(each.zone, each.machine_type): each.usd_per_hour for each in spot_prices(str(config.region), types)}

@@ -14,13 +14,14 @@ from infra.clouds.aws.preflight.network import route_findings, subnet_findings
 from infra.clouds.aws.preflight.quotas import quota_checks
 from infra.clouds.candidates import refuse_move
 from infra.clouds.finding import Finding
-from infra.clouds.gateway_machine import engine_types, types_to_look_up
+from infra.clouds.gateway_machine import types_to_look_up
 from infra.clouds.preflight.checks import (
     Checks,
     bucket_is_there,
     documentation_addresses,
     gateway_offer,
     login_key_is_there,
+    of_each_pool,
     offers,
     price_finding,
     run,
@@ -29,7 +30,11 @@ from infra.clouds.preflight.checks import (
 )
 from infra.clouds.preflight.reading_time import reading_finding
 from infra.config import DeploymentConfig
+from infra.config.models.pool import machine_key
 from infra.contract.stack_placement import KnownPlacement, Placement
+from serving.spec.pool_name import MAIN
+
+ON_DEMAND = "on_demand"
 
 
 def findings(config: DeploymentConfig, stack: str, placement: KnownPlacement | None) -> list[Finding]:
@@ -44,7 +49,7 @@ def findings(config: DeploymentConfig, stack: str, placement: KnownPlacement | N
         return [*found, Finding("error", error.where, error.what, error.hint)]
     checks: Checks = (
         lambda: _types(config),
-        lambda: image_findings(config, placement),
+        lambda: of_each_pool(config, placement, image_findings),
         lambda: login_key_is_there(config, stack),
         lambda: subnet_findings(config, placement),
         lambda: route_findings(config),
@@ -54,7 +59,7 @@ def findings(config: DeploymentConfig, stack: str, placement: KnownPlacement | N
         lambda: boundary_findings(config),
         lambda: spot_role_findings(config),
         *quota_checks(config, placement),
-        lambda: reading_finding(config, gp3_speed(config).mib_per_s, "raise storage.data_mib_per_s"),
+        lambda: of_each_pool(config, placement, lambda view, _of_pool: _reading(view)),
         lambda: _price(config),
         lambda: weekly_hours_are_now(config, placement),
     )
@@ -97,19 +102,27 @@ def _types(config: DeploymentConfig) -> Iterator[Finding]:
     if config.network.id is None:
         yield from zones_are_up(config, zones_of(region))
     seen = offered(region, types_to_look_up(config))
-    yield from offers(config, {each: seen[each] for each in engine_types(config)})
+    yield from offers(config, seen)
     yield from gateway_offer(config, seen)
 
 
 def _price(config: DeploymentConfig) -> Iterator[Finding]:
-    region, name, market = str(config.region), str(config.machine.type), config.machine.market
-    asked = spot_prices(region, (name,)) if market == "spot" else []
-    spot = min((each.usd_per_hour for each in asked if each.zone in (config.zones or (each.zone,))), default=None)
+    region = str(config.region)
+    names = {pool: str(each.type) for pool, each in config.machines.items() if each.market == "spot"}
+    asked = spot_prices(region, tuple(dict.fromkeys(names.values()))) if names else []
+    here = [each for each in asked if each.zone in (config.zones or (each.zone,))]
+    found = {pool: [each.usd_per_hour for each in here if each.machine_type == name] for pool, name in names.items()}
+    spot = {pool: min(prices) for pool, prices in found.items() if prices}
     yield from price_finding(config, spot)
-    cap, on_demand = config.machine.spot_max_usd_per_hour, machine_usd("aws", region, name, "on_demand")
-    if spot is not None and cap is not None and cap < spot:
-        yield Finding(
-            "error", "machine.spot_max_usd_per_hour", f"{cap:g} is below the market's ${spot:.4f}", "write more"
-        )
-    if spot is not None and on_demand is not None and spot > on_demand:
-        yield Finding("warning", "price", f"spot costs more than on demand (${on_demand:.3f}) now", "write on_demand")
+    for pool, usd in spot.items():
+        cap, on_demand = config.machines[pool].spot_max_usd_per_hour, machine_usd("aws", region, names[pool], ON_DEMAND)
+        if cap is not None and cap < usd:
+            key = f"{machine_key(pool)}.spot_max_usd_per_hour"
+            yield Finding("error", key, f"{cap:g} is below the market's ${usd:.4f}", "write more")
+        if on_demand is not None and usd > on_demand:
+            about = "price" if pool == MAIN else f"price (pool {pool})"
+            yield Finding("warning", about, f"spot costs more than on demand (${on_demand:.3f}) now", "write on_demand")
+
+
+def _reading(config: DeploymentConfig) -> Iterator[Finding]:
+    yield from reading_finding(config, gp3_speed(config).mib_per_s, "raise storage.data_mib_per_s")

@@ -27,7 +27,7 @@ def boundary_findings(config: DeploymentConfig) -> Iterator[Finding]:
 
 def spot_role_findings(config: DeploymentConfig) -> Iterator[Finding]:
     """Yield whether EC2 has its role for spot machines. Without it, the first one needs a permission that few have."""
-    if config.machine.market != "spot":
+    if not config.has_spot:
         return
     try:
         call("iam", HOME, "get_role", RoleName=SPOT_ROLE)

@@ -12,8 +12,10 @@ from infra.clouds.aws.api.tags import ID
 from infra.clouds.finding import Finding
 from infra.clouds.resources.denied_calls import MissingError
 from infra.config import DeploymentConfig
+from infra.config.models.pool import machine_key
 from infra.config.rules.gateway_machine import GATEWAY_MARKET, gateway_type
 from infra.contract.stack_placement import Placement
+from serving.spec.pool_name import MAIN
 
 GPU_G, GPU_P, GPU_P5, STANDARD = "G and VT", "P", "P5", "standard"
 
@@ -95,13 +97,15 @@ def family_of(machine_type: str) -> str | None:
     return STANDARD if STANDARD_FAMILIES.match(family) else None
 
 
-def wanted_vcpus(config: DeploymentConfig, machine_type: str | None = None) -> dict[Quota, int]:
+def wanted_vcpus(config: DeploymentConfig, fallback: str | None = None, pool: str = MAIN) -> dict[Quota, int]:
     """Return the vCPUs that a stack needs in each quota, the first being that of the engines.
 
-    `machine_type`: that of the engines, by default the stack's first type.
+    `fallback`: the machine type of `pool`, by default its first type, as that of the other pools.
     """
-    engines = str(machine_type or config.machine.type)
-    asked: list[tuple[str, str, int]] = [(engines, config.machine.market, config.machine.count)]
+    asked: list[tuple[str, str, int]] = [
+        (str((fallback if name == pool else None) or each.type), each.market, each.count)
+        for name, each in config.machines.items()
+    ]
     if (own := gateway_type(config)) is not None:
         asked.append((own, GATEWAY_MARKET, 1))
     found: dict[Quota, int] = {}
@@ -114,14 +118,15 @@ def wanted_vcpus(config: DeploymentConfig, machine_type: str | None = None) -> d
 
 def _fallbacks(config: DeploymentConfig, others: Iterable[Any]) -> Iterator[Finding]:
     """Yield the fallbacks that the quotas do not allow: the search for stock would fail at such a fallback."""
-    for index, machine_type in enumerate(config.machine.fallbacks):
-        quota = vcpu_quota(machine_type, config.machine.market)
+    fallbacks = [(pool, *each) for pool, machine in config.machines.items() for each in enumerate(machine.fallbacks)]
+    for pool, index, machine_type in fallbacks:
+        quota = vcpu_quota(machine_type, config.machines[pool].market)
         if quota is None:
             continue
-        asked = wanted_vcpus(config, machine_type)[quota]
+        asked = wanted_vcpus(config, machine_type, pool)[quota]
         found = _compare(str(config.region), quota, asked, _used_vcpus(others, quota))
         if found.level == "error":
-            about = f"machine.fallbacks[{index}] ({machine_type}): {found.about}"
+            about = f"{machine_key(pool)}.fallbacks[{index}] ({machine_type}): {found.about}"
             yield Finding("warning", about, found.what, f"leave it out, or {found.hint}")
 
 

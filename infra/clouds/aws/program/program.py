@@ -21,7 +21,7 @@ from infra.clouds.aws.program.timetable import Timetable, TimetableArgs
 from infra.clouds.program.guards import ClosedPorts
 from infra.clouds.program.host_records import host_records, proved
 from infra.clouds.program.login_key import login_key
-from infra.clouds.program.naming import GATEWAY_SUFFIX, gateway_name, host_names, physical_name
+from infra.clouds.program.naming import GATEWAY_SUFFIX, gateway_name, host_endings, physical_name
 from infra.clouds.program.notices import notice_folder, notice_prefix
 from infra.clouds.sizes import data_gib, gateway_root_gib
 from infra.config import DeploymentConfig
@@ -60,11 +60,16 @@ def deploy_stack(config: DeploymentConfig, placement: KnownPlacement) -> Deploym
         profile_name=identity.profile_name,
         root_gib=config.storage.root_gib,
         kms_key=config.storage.kms_key,
-        data=_data_volume_args(config, placement),
+        data=None,
         ends_at=f"{ends_at:%Y-%m-%dT%H:%M:%SZ}",
     )
-    nodes = {name: Node(name, args, opts) for name in host_names(stack, config.machine.count)}
-    instance_ids = {str(number): node.instance_id for number, node in enumerate(nodes.values(), 1)}
+    nodes, instance_ids, pools = dict[str, Node](), dict[str, pulumi.Output[str]](), dict[str, str]()
+    for pool, view in config.by_pool.items():
+        of_pool = _engine_args(view, placement, placement.of_pool(pool), args)
+        for ending in host_endings(pool, view.machine.count):
+            name = f"{stack}-{ending}"
+            nodes[name], pools[name] = Node(name, of_pool, opts), pool
+            instance_ids[ending] = nodes[name].instance_id
     gateway = None
     if placement.gateway is not None and firewall.gateway_group_id is not None:
         gateway = gateway_name(stack)
@@ -90,8 +95,24 @@ def deploy_stack(config: DeploymentConfig, placement: KnownPlacement) -> Deploym
     spec = config.storage.bucket
     own_region = placement.region if spec is not None and spec.name is None else None
     notices = notice_folder("s3", bucket.name if bucket else None, prefix, own_region)
-    hosts = host_records(config, login.private_file, args.ends_at, nodes, private=gateway is not None, notices=notices)
+    hosts = host_records(
+        config, login.private_file, args.ends_at, nodes, pools=pools, private=gateway is not None, notices=notices
+    )
     return Deployment(hosts=hosts, gateway_host=gateway, placement=proved(placement, list(instance_ids.values())))
+
+
+def _engine_args(
+    config: DeploymentConfig, placement: KnownPlacement, of_pool: Placement | None, here: NodeArgs
+) -> NodeArgs:
+    """Return the arguments of the machines of one pool, from those of the pool main `here`; `config` is the pool's."""
+    made_of = of_pool or placement
+    return replace(
+        here,
+        machine=placed_machine("aws", made_of.machine_type),
+        spec=config.machine,
+        image=made_of.image,
+        data=_data_volume_args(config, placement),
+    )
 
 
 def _gateway_args(config: DeploymentConfig, gateway: GatewayPlacement, here: NodeArgs) -> NodeArgs:
@@ -107,7 +128,8 @@ def _gateway_args(config: DeploymentConfig, gateway: GatewayPlacement, here: Nod
 
 
 def _closed_ports(config: DeploymentConfig, placement: Placement) -> ClosedPorts:
-    return ClosedPorts((config.serving.port,), DOOR_PORTS if placement.gateway is not None else ())
+    ports = tuple(dict.fromkeys(view.serving.port for view in config.by_pool.values()))
+    return ClosedPorts(ports, DOOR_PORTS if placement.gateway is not None else ())
 
 
 def _provider(placement: Placement) -> aws.Provider:

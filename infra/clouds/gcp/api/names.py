@@ -16,9 +16,15 @@ ACCOUNT = re.compile(rf"llm-(?P<id>{ID})(?:{naming.GATEWAY_SUFFIX})?@.*")
 """Service accounts: their ids have at most 30 characters, so the stack is only in the displayed name."""
 
 
-def node_name(physical: str, number: int) -> str:
-    """Return the name of a host with an engine, its boot disk and its address."""
-    return f"{physical}-{number}"
+def node_name(physical: str, ending: str) -> str:
+    """Return the name of a host with an engine, its boot disk and its address; `ending` ends the host's own name."""
+    return f"{physical}-{ending}"
+
+
+def pool_of_node(name: str, placement_id: str) -> str:
+    """Return the pool of a host with an engine, by its name or that of its data disk."""
+    _stack, _id, ending = name.removesuffix(DATA_SUFFIX).partition(f"-{placement_id}-")
+    return naming.pool_of_ending(ending)
 
 
 def gateway_node_name(physical: str) -> str:

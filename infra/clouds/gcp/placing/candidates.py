@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from core.errors import ConfigError
 from infra.clouds.candidates import (
     Candidate,
+    Place,
     identity_and_beginning,
     offered_places,
     refuse_move,
@@ -22,6 +23,7 @@ from infra.clouds.gcp.placing.images import image_name, resolve_image
 from infra.clouds.gcp.placing.local_ssd import without_stops
 from infra.clouds.gcp.placing.replacements import keeping_disks, keeps_end
 from infra.clouds.gcp.placing.stock import offered, zones_of
+from infra.clouds.pool_machines import beside_pools, pool_placements
 from infra.clouds.resources.denied_calls import DeniedError, MissingError, unless_denied
 from infra.config import DeploymentConfig
 from infra.contract.stack_placement import KnownPlacement, Placement
@@ -60,11 +62,23 @@ def candidates(
     places = beside_gateway(places, listed, config, previous)
     if previous is not None:
         places = without_stops(keeping_disks(places, config, previous), previous)
+    beside = beside_pools(places, listed, config, previous, lambda pool, own: _keeping(pool, own, config, previous))
     zones = tuple(dict.fromkeys([*states, *tried]))
     subnets = dict.fromkeys(zones, name) if (name := existing_subnet(config, previous)) else {}
     base = _base(config, previous, now)
     at = (now or datetime.now(UTC)).replace(microsecond=0)
-    found = [Placement(**base, zone=zone, machine_type=each, zones=zones, subnets=subnets) for zone, each in places]
+    images = _images(config, previous)
+    found = [
+        Placement(
+            **base,
+            zone=zone,
+            machine_type=each,
+            zones=zones,
+            subnets=subnets,
+            pools=pool_placements(of_pools, images),
+        )
+        for (zone, each), of_pools in beside
+    ]
     refuse_short_life(config, found[0], at)
     keeps = previous is not None and keeps_end(config, previous, found[0])
     return [Candidate(each.model_copy(update={"keeps_end": keeps})) for each in found]
@@ -78,10 +92,8 @@ def out_of_stock(text: str) -> str | None:
 
 def _base(config: DeploymentConfig, previous: KnownPlacement | None, now: datetime | None) -> dict[str, object]:
     """Return the settings that do not depend on the place: kept from the previous placement, or chosen now."""
-    name = image_name(config.machine.image)
     identity, began_at = identity_and_beginning(config, previous, now, end_of_life)
-    recorded = previous.image if previous is not None and previous.image_name == name else None
-    image = recorded or resolve_image(name)
+    name, image = _image(config, previous)
     return {
         "id": identity,
         "project": config.project,
@@ -92,6 +104,29 @@ def _base(config: DeploymentConfig, previous: KnownPlacement | None, now: dateti
         "gateway": gateway_placement(config, previous, image, resolve_image),
         "writes_notices": previous is None or previous.writes_notices,
     }
+
+
+def _image(config: DeploymentConfig, previous: Placement | None) -> tuple[str, str]:
+    """Return the name and the path of the image of one pool: the recorded one, or the current one."""
+    name = image_name(config.machine.image)
+    recorded = previous.image if previous is not None and previous.image_name == name else None
+    return name, recorded or resolve_image(name)
+
+
+def _images(config: DeploymentConfig, previous: Placement | None) -> dict[str, tuple[str, str]]:
+    """Return the images of the pools beside main, by pool."""
+    return {
+        name: _image(config.of_pool(name), None if previous is None else previous.of_pool(name))
+        for name in config.pools
+    }
+
+
+def _keeping(pool: str, places: list[Place], config: DeploymentConfig, previous: KnownPlacement | None) -> list[Place]:
+    """Return the places of a pool beside main that keep the disks that it has, and stop no host with local SSDs."""
+    before = None if previous is None else previous.of_pool(pool)
+    if before is None:
+        return places
+    return without_stops(keeping_disks(places, config.of_pool(pool), before, pool), before, pool)
 
 
 def _zones(config: DeploymentConfig, previous: KnownPlacement | None) -> dict[str, str]:

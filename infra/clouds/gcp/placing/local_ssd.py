@@ -6,9 +6,10 @@ from core.errors import ConfigError
 from infra.clouds.candidates import Place
 from infra.clouds.gcp.placing.replacements import engine_instances
 from infra.contract.stack_placement import Placement
+from serving.spec.pool_name import MAIN
 
 
-def without_stops(places: list[Place], previous: Placement) -> list[Place]:
+def without_stops(places: list[Place], previous: Placement, pool: str = MAIN) -> list[Place]:
     """Return `places` without those for which the plugin would stop a host with local SSDs. It would fail half-way.
 
     A type of another family stays in the list, because it replaces the host. Raises ConfigError if no place remains.
@@ -17,7 +18,7 @@ def without_stops(places: list[Place], previous: Placement) -> list[Place]:
     row = find_machine("gcp", before)
     if row is None or not row.local_ssd_gb or all(_is_free(before, each) for _zone, each in places):
         return places
-    if not engine_instances(previous):
+    if not engine_instances(previous, pool):
         return places
     kept = [(zone, each) for zone, each in places if _is_free(before, each)]
     if not kept:

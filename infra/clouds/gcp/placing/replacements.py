@@ -14,12 +14,13 @@ from core.errors import ConfigError
 from infra.clouds.candidates import Place, is_bound, replaced_for
 from infra.clouds.gcp.api.client import everywhere
 from infra.clouds.gcp.api.labels import ID
-from infra.clouds.gcp.api.names import DATA_SUFFIX
+from infra.clouds.gcp.api.names import DATA_SUFFIX, pool_of_node
 from infra.clouds.gcp.placing.end_of_life import end_of_life
 from infra.clouds.program.naming import is_gateway
 from infra.clouds.sizes import data_gib, gateway_root_gib
 from infra.config import DeploymentConfig
 from infra.contract.stack_placement import KnownPlacement, Placement
+from serving.spec.pool_name import MAIN
 
 STAYING = "data disk, address and host key stay"
 GATEWAY_STAYING = "address and host key stay"
@@ -39,23 +40,25 @@ class DataDisk:
     size_gib: int
 
 
-def data_disks(placement: Placement) -> list[DataDisk]:
-    """Return the data disks of a stack."""
+def data_disks(placement: Placement, pool: str = MAIN) -> list[DataDisk]:
+    """Return the data disks of one pool of a stack."""
     return [
         DataDisk(each.name, zone, str(each.type_).rpartition("/")[2], int(each.size_gb))
         for zone, each in _own(placement, "Disks", "disks")
-        if each.name.endswith(DATA_SUFFIX)
+        if each.name.endswith(DATA_SUFFIX) and pool_of_node(each.name, placement.id) == pool
     ]
 
 
-def keeping_disks(places: list[Place], config: DeploymentConfig, placement: KnownPlacement) -> list[Place]:
-    """Return the places that keep the data disks of a stack.
+def keeping_disks(
+    places: list[Place], config: DeploymentConfig, placement: KnownPlacement, pool: str = MAIN
+) -> list[Place]:
+    """Return the places that keep the data disks of one pool; `config` and `placement` are the pool's.
 
     The plugin replaces a disk that would shrink or change its type with an empty one. Raises ConfigError if all places
     do that. A spot machine may leave its disk behind, because it may leave its zone.
     """
-    disks = data_disks(placement)
-    if placement.is_complete or engine_instances(placement):  # else they are blank
+    disks = data_disks(placement, pool)
+    if placement.is_complete or engine_instances(placement, pool):  # else they are blank
         _refuse_smaller(config, disks)
     there = {disk.zone: disk for disk in disks} if is_bound(config, placement) else {}
     kept = [(zone, each) for zone, each in places if zone not in there or there[zone].type == disk_type(each)]
@@ -72,23 +75,35 @@ def keeping_disks(places: list[Place], config: DeploymentConfig, placement: Know
 
 def replaced(config: DeploymentConfig, previous: Placement, first: Placement) -> list[str]:
     """Return the hosts that an `up` to the placement `first` replaces, each with the reason."""
-    disks = data_disks(previous)
-    stay = all((disk.zone, disk.type) == (first.zone, disk_type(first.machine_type)) for disk in disks)
     notices = []
     for zone, host in own_instances(previous):
         if is_gateway(str(host.name)):
             why, kept = list(_why_gateway(config, host, previous, first)), GATEWAY_STAYING
         else:
-            why = [*replaced_for(previous, first), *_unchangeable(config, host, previous, first)]
-            kept = STAYING if stay else BLANK
+            why, kept = _why_engine(config, host, previous, first)
         if why:
             notices.append(f"{host.name} in {zone} is replaced because of {', '.join(why)}; {kept}")
     return notices
 
 
-def engine_instances(placement: Placement) -> list[tuple[str, Any]]:
-    """Return the hosts of a placement that have an engine, each with its zone."""
-    return [(zone, host) for zone, host in own_instances(placement) if not is_gateway(str(host.name))]
+def _why_engine(config: DeploymentConfig, host: Any, previous: Placement, first: Placement) -> tuple[list[str], str]:
+    """Return the keys whose change replaces a host with an engine, and what is kept; no keys if its pool is removed."""
+    pool = pool_of_node(str(host.name), previous.id)
+    before, after = previous.of_pool(pool), first.of_pool(pool)
+    if before is None or after is None:
+        return [], ""
+    view = config.by_pool[pool]
+    keys = [*replaced_for(before, after), *_unchangeable(view, host, before, after)]
+    disks = data_disks(previous, pool)
+    stay = all((disk.zone, disk.type) == (after.zone, disk_type(after.machine_type)) for disk in disks)
+    prefix = "" if pool == MAIN else f"pools.{pool}."
+    return [f"{prefix}{key}" if key.startswith("machine.") else key for key in keys], STAYING if stay else BLANK
+
+
+def engine_instances(placement: Placement, pool: str | None = None) -> list[tuple[str, Any]]:
+    """Return the hosts of a placement that have an engine, each with its zone; `pool`: those of one pool."""
+    hosts = [(zone, host) for zone, host in own_instances(placement) if not is_gateway(str(host.name))]
+    return [each for each in hosts if pool in (None, pool_of_node(str(each[1].name), placement.id))]
 
 
 def own_instances(placement: Placement) -> list[tuple[str, Any]]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from core.errors import ConfigError, DeployError, UsageError
 from infra.clouds.finding import Finding
-from infra.clouds.gateway_machine import engine_types, types_to_look_up
+from infra.clouds.gateway_machine import types_to_look_up
 from infra.clouds.gcp.api.client import DisabledError, ask, credentials, policy_of, principal, rest
 from infra.clouds.gcp.api.quota_project import QuotaProjectError
 from infra.clouds.gcp.placing.candidates import existing_subnet
@@ -22,6 +22,7 @@ from infra.clouds.preflight.checks import (
     gateway_offer,
     image_finding,
     login_key_is_there,
+    of_each_pool,
     offers,
     price_finding,
     run,
@@ -71,7 +72,7 @@ def _checks(config: DeploymentConfig, stack: str, placement: KnownPlacement | No
     """Return the checks, each with the API that it needs, "" if it needs none."""
     return [
         (COMPUTE_API, lambda: _types(config)),
-        (COMPUTE_API, lambda: _image(config, placement)),
+        (COMPUTE_API, lambda: of_each_pool(config, placement, _image)),
         ("", lambda: login_key_is_there(config, stack)),
         (COMPUTE_API, lambda: _network(config)),
         ("", lambda: documentation_addresses(config)),
@@ -80,7 +81,7 @@ def _checks(config: DeploymentConfig, stack: str, placement: KnownPlacement | No
         (PROJECTS_API, lambda: policy_findings(config, stack, placement)),
         (BILLING_API, lambda: _budget(config)),
         (COMPUTE_API, lambda: quota_findings(config, placement)),
-        ("", lambda: reading_finding(config, mib_per_s(config, data_gib(config)), "raise storage.data_gib")),
+        ("", lambda: of_each_pool(config, placement, lambda view, _of_pool: _reading(view))),
         ("", lambda: price_finding(config)),
         ("", lambda: weekly_hours_are_now(config, placement)),
     ]
@@ -137,7 +138,7 @@ def _types(config: DeploymentConfig) -> Iterator[Finding]:
         return
     yield from zones_are_up(config, zones_of(project, region))
     seen = offered(project, region, types_to_look_up(config))
-    yield from offers(config, {each: seen[each] for each in engine_types(config)})
+    yield from offers(config, seen)
     yield from gateway_offer(config, seen)
 
 
@@ -150,6 +151,10 @@ def _image(config: DeploymentConfig, placement: KnownPlacement | None) -> Iterat
         yield Finding("error", error.where, error.what, error.hint)
         return
     yield image_finding(name, path, placement, is_there=image_exists(path), what="does not exist, or is obsolete")
+
+
+def _reading(config: DeploymentConfig) -> Iterator[Finding]:
+    yield from reading_finding(config, mib_per_s(config, data_gib(config)), "raise storage.data_gib")
 
 
 def _network(config: DeploymentConfig) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from catalog.gcp_shapes import secure_boot
@@ -17,7 +18,7 @@ from infra.clouds.finding import Finding
 from infra.clouds.gcp.api.client import rest
 from infra.clouds.gcp.api.names import gateway_node_name, node_name
 from infra.clouds.gcp.placing.images import FAMILIES, image_name
-from infra.clouds.program.naming import physical_name
+from infra.clouds.program.naming import host_endings, physical_name
 from infra.clouds.resources.denied_calls import DeniedError
 from infra.config import DeploymentConfig
 from infra.contract.stack_placement import KnownPlacement, Placement
@@ -101,7 +102,8 @@ def _constraints(config: DeploymentConfig, stack: str, placement: KnownPlacement
         "compute.requireOsLogin",
         "it enforces OS Login: hosts with it ignore the SSH key of the stack, and GCP refuses hosts without it",
     )
-    machines = [find_machine("gcp", each) for each in (str(config.machine.type), *config.machine.fallbacks)]
+    types = (name for machine in config.machines.values() for name in (str(machine.type), *machine.fallbacks))
+    machines = [find_machine("gcp", each) for each in types]
     if any(each is not None and not secure_boot(each) for each in machines):
         yield Constraint(
             "compute.requireShieldedVm",
@@ -119,10 +121,10 @@ def _constraints(config: DeploymentConfig, stack: str, placement: KnownPlacement
     yield Constraint(
         "gcp.resourceLocations", f"it refuses {config.region}", lambda entry: is_location(entry, str(config.region))
     )
-    image = f"projects/{_image_project(config)}"
-    yield Constraint(
-        "compute.trustedImageProjects", f"it refuses images of {image}", lambda entry: _is_or_under(entry, image)
-    )
+    for image in dict.fromkeys(f"projects/{_image_project(view)}" for view in config.by_pool.values()):
+        yield Constraint(
+            "compute.trustedImageProjects", f"it refuses images of {image}", partial(_is_or_under, resource=image)
+        )
     yield Constraint(
         "iam.allowedPolicyMemberDomains",
         "it refuses every new member, including the service account of the hosts",
@@ -175,7 +177,11 @@ def _instances(config: DeploymentConfig, stack: str, placement: Placement | None
     if placement is None:
         return set()
     physical = physical_name(stack, placement)
-    names = {node_name(physical, number) for number in range(1, config.machine.count + 1)}
+    names = {
+        node_name(physical, ending)
+        for pool, machine in config.machines.items()
+        for ending in host_endings(pool, machine.count)
+    }
     return names if config.gateway.machine is None else names | {gateway_node_name(physical)}
 
 

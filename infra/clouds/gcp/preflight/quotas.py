@@ -12,6 +12,7 @@ from infra.clouds.gcp.api.labels import ID
 from infra.clouds.gcp.placing.replacements import RUNNING
 from infra.clouds.sizes import data_gib, gateway_root_gib
 from infra.config import DeploymentConfig
+from infra.config.models.pool import machine_key
 from infra.config.rules.gateway_machine import gateway_type
 from infra.contract.stack_placement import Placement
 
@@ -42,36 +43,45 @@ CONSOLE = "https://console.cloud.google.com/iam-admin/quotas?project={}"
 
 def quota_findings(config: DeploymentConfig, placement: Placement | None) -> Iterator[Finding]:
     """Yield whether the quotas allow the stack's needs beside the usage of others; its own usage is not counted."""
-    machine = find_machine("gcp", str(config.machine.type))
-    if machine is None:
-        return  # its needs are unknown
+    rows = {pool: find_machine("gcp", str(each.type)) for pool, each in config.machines.items()}
+    machines = {pool: row for pool, row in rows.items() if row is not None}
+    if len(machines) < len(rows):
+        return  # their needs are unknown
     limits, own = _limits(config), own_share(config, placement) if placement else Counter[str]()
-    asked = wanted(machine, config)
+    asked = wanted(machines, config)
     for metric, amount in asked.items():
         yield _compare(config, limits.get(metric), metric, amount, own[metric])
-    yield from _of_spot(config, machine, limits.get(EVERY_REGION))
-    yield from _fallbacks(config, limits, own, asked)
+    yield from _of_spot(config, machines, limits.get(EVERY_REGION))
+    yield from _fallbacks(config, machines, limits, own)
 
 
-def _of_spot(config: DeploymentConfig, machine: Machine, quota: Any) -> Iterator[Finding]:
+def _of_spot(config: DeploymentConfig, machines: Mapping[str, Machine], quota: Any) -> Iterator[Finding]:
     """Yield a warning for spot GPUs in a project that has no GPU over all regions.
 
     Google's documentation counts spot GPUs apart. People report that such a project gets none of them either
     (github.com/gcloudrig/gcloudrig/issues/44), so this is not known to fail.
     """
-    if config.machine.market != "spot" or machine.gpu is None or quota is None or quota.limit:
+    counts = [
+        row.gpu_count * config.machines[pool].count
+        for pool, row in machines.items()
+        if config.machines[pool].market == "spot" and row.gpu is not None
+    ]
+    if not counts or quota is None or quota.limit:
         return
-    found = _compare(config, quota, EVERY_REGION, machine.gpu_count * config.machine.count, 0)
+    found = _compare(config, quota, EVERY_REGION, sum(counts), 0)
     yield Finding("warning", found.about, f"{found.what}; spot GPUs may need it, too", found.hint)
 
 
-def wanted(machine: Machine, config: DeploymentConfig) -> Counter[str]:
-    """Return how much of each quota all hosts of a stack need, if those with engines are of type `machine`."""
-    share = _of_machine(machine, is_spot=config.machine.market == "spot")
-    share[ADDRESSES] = 1
-    if disk_type(machine.type) == COUNTED_DISK:
-        share[DISKS] = config.storage.root_gib + data_gib(config)
-    return Counter({metric: amount * config.machine.count for metric, amount in share.items()}) + _of_gateway(config)
+def wanted(machines: Mapping[str, Machine], config: DeploymentConfig) -> Counter[str]:
+    """Return how much of each quota all hosts of a stack need, if those of each pool are of these types."""
+    total = Counter[str]()
+    for pool, view in config.by_pool.items():
+        machine, share = machines[pool], _of_machine(machines[pool], is_spot=view.machine.market == "spot")
+        share[ADDRESSES] = 1
+        if disk_type(machine.type) == COUNTED_DISK:
+            share[DISKS] = view.storage.root_gib + data_gib(view)
+        total += Counter({metric: amount * view.machine.count for metric, amount in share.items()})
+    return total + _of_gateway(config)
 
 
 def _of_gateway(config: DeploymentConfig) -> Counter[str]:
@@ -130,16 +140,18 @@ def _of_machine(machine: Machine, *, is_spot: bool) -> Counter[str]:
 
 
 def _fallbacks(
-    config: DeploymentConfig, limits: Mapping[str, Any], own: Counter[str], stated: Counter[str]
+    config: DeploymentConfig, machines: Mapping[str, Machine], limits: Mapping[str, Any], own: Counter[str]
 ) -> Iterator[Finding]:
     """Yield the fallbacks that the quotas do not allow: the search for stock would fail at such a fallback."""
-    for index, name in enumerate(config.machine.fallbacks):
+    stated = wanted(machines, config)
+    fallbacks = [(pool, *each) for pool, machine in config.machines.items() for each in enumerate(machine.fallbacks)]
+    for pool, index, name in fallbacks:
         machine = find_machine("gcp", name)
-        asked = wanted(machine, config) if machine is not None else Counter[str]()
+        asked = wanted({**machines, pool: machine}, config) if machine is not None else Counter[str]()
         for metric, amount in asked.items():
             found = _compare(config, limits.get(metric), metric, amount, own[metric])
             if found.level == "error" and stated[metric] != amount:
-                about = f"machine.fallbacks[{index}] ({name}): {found.about}"
+                about = f"{machine_key(pool)}.fallbacks[{index}] ({name}): {found.about}"
                 yield Finding("warning", about, found.what, f"leave it out, or {found.hint}")
 
 

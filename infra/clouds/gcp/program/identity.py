@@ -35,6 +35,9 @@ class Identity(pulumi.ComponentResource):
 
     email: pulumi.Output[str]
     scopes: tuple[str, ...]
+    """Of machines that may write notices, if there is a folder for them."""
+    reading_scopes: tuple[str, ...]
+    """Of the others."""
 
     def __init__(self, name: str, args: IdentityArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("llm-deploy:gcp:Identity", name, None, opts)
@@ -46,10 +49,11 @@ class Identity(pulumi.ComponentResource):
         logs = gcp.projects.IAMMember(
             f"{name}-logs", project=args.project, role="roles/logging.logWriter", member=member, opts=mine
         )
-        self.scopes = (LOGS_SCOPE,)
+        self.scopes = self.reading_scopes = (LOGS_SCOPE,)
         granted: list[pulumi.Output[str]] = [logs.id]
         if args.bucket is not None:
-            self.scopes += (WRITING_SCOPE if args.notice_prefix else BUCKET_SCOPE,)
+            self.reading_scopes = (LOGS_SCOPE, BUCKET_SCOPE)
+            self.scopes = (LOGS_SCOPE, WRITING_SCOPE) if args.notice_prefix else self.reading_scopes
             granted.append(self._may_read(name, args, member).id)
             if args.notice_prefix:
                 granted.append(self._may_add_notices(name, args, member).id)

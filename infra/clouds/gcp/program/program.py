@@ -23,7 +23,7 @@ from infra.clouds.gcp.program.node import Node, NodeArgs
 from infra.clouds.program.guards import ClosedPorts
 from infra.clouds.program.host_records import host_records, proved
 from infra.clouds.program.login_key import login_key
-from infra.clouds.program.naming import GATEWAY_SUFFIX, gateway_name, host_names, physical_name
+from infra.clouds.program.naming import GATEWAY_SUFFIX, gateway_name, host_endings, physical_name
 from infra.clouds.program.notices import notice_folder, notice_prefix
 from infra.clouds.sizes import data_gib, gateway_root_gib
 from infra.config import DeploymentConfig
@@ -70,10 +70,13 @@ def deploy_stack(config: DeploymentConfig, placement: KnownPlacement) -> Deploym
         keeps_end=placement.keeps_end,
         powers_off_at=_iso(powers_off_at(end)),
     )
-    nodes = {
-        name: Node(name, _engine_args(config, placement, args, node_name(physical, number)), opts)
-        for number, name in enumerate(host_names(stack, config.machine.count), 1)
-    }
+    nodes, pools = dict[str, Node](), dict[str, str]()
+    for pool, view in config.by_pool.items():
+        of_pool = _pool_args(view, placement.of_pool(pool) or placement, identity, args)
+        for ending in host_endings(pool, view.machine.count):
+            name = f"{stack}-{ending}"
+            nodes[name] = Node(name, _engine_args(view, of_pool, node_name(physical, ending)), opts)
+            pools[name] = pool
     if placement.gateway is not None and gateway is not None and own is not None:
         here = replace(args, account_email=own.email, scopes=own.scopes, physical_name=gateway_node_name(physical))
         nodes[gateway] = Node(gateway, _gateway_args(config, placement.gateway, here), opts)
@@ -84,6 +87,7 @@ def deploy_stack(config: DeploymentConfig, placement: KnownPlacement) -> Deploym
             login.private_file,
             ends_at,
             nodes,
+            pools=pools,
             private=gateway is not None,
             notices=notice_folder("gs", bucket.name if bucket else None, prefix),
         ),
@@ -92,14 +96,31 @@ def deploy_stack(config: DeploymentConfig, placement: KnownPlacement) -> Deploym
     )
 
 
-def _engine_args(config: DeploymentConfig, placement: Placement, here: NodeArgs, name: str) -> NodeArgs:
-    """Return the arguments of a machine with an engine: those of all machines `here`, with a name and a data disk."""
+def _pool_args(config: DeploymentConfig, placement: Placement, identity: Identity, here: NodeArgs) -> NodeArgs:
+    """Return the arguments of the machines of one pool, from those of the pool main `here`.
+
+    `config` and `placement` are the pool's. A scope for writing is for spot machines only: a pool beside them changes
+    no scope of a machine, which would stop it.
+    """
+    spot = config.machine.market == "spot"
+    return replace(
+        here,
+        machine=placed_machine("gcp", placement.machine_type),
+        spot=spot,
+        image=placement.image,
+        scopes=identity.scopes if spot else identity.reading_scopes,
+    )
+
+
+def _engine_args(config: DeploymentConfig, here: NodeArgs, name: str) -> NodeArgs:
+    """Return the arguments of a machine with an engine: those of its pool `here`, with a name and a data disk."""
+    machine_type = here.machine.type
     disk = DataDiskArgs(
         physical_name=name,
-        zone=placement.zone,
+        zone=here.zone,
         size_gib=data_gib(config),
-        type=disk_type(placement.machine_type),
-        speed=provisioned_speed(config, placement.machine_type),
+        type=disk_type(machine_type),
+        speed=provisioned_speed(config, machine_type),
         keep="data_volume" in config.storage.keep_on_down,
     )
     return replace(here, physical_name=name, data=disk)
@@ -116,7 +137,8 @@ def _iso(moment: datetime) -> str:
 
 
 def _closed_ports(config: DeploymentConfig, placement: Placement) -> ClosedPorts:
-    return ClosedPorts((config.serving.port,), DOOR_PORTS if placement.gateway is not None else ())
+    ports = tuple(dict.fromkeys(view.serving.port for view in config.by_pool.values()))
+    return ClosedPorts(ports, DOOR_PORTS if placement.gateway is not None else ())
 
 
 def _provider(config: DeploymentConfig) -> gcp.Provider:

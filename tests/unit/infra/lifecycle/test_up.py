@@ -24,6 +24,7 @@ from infra.contract.stack_placement import (
     GatewayPlacement,
     KnownPlacement,
     Placement,
+    PoolPlacement,
     Progress,
     read_placement,
     write_placement,
@@ -231,6 +232,30 @@ def test_no_stock_for_the_gateway_never_moves_a_running_stack(
     assert engine.asked == tried
     stays = is_complete and resources == ("one-gateway",)
     assert ("write another gateway.machine.type, or try later" in str(refused.value)) is stays
+
+
+@pytest.mark.usefixtures("checked")
+@pytest.mark.parametrize(
+    ("is_complete", "tried"),
+    [
+        pytest.param(True, ["a", "a"], id="a running stack"),
+        pytest.param(False, ["unprotect", "a", "unprotect", "a", "unprotect", "b", "unprotect", "b"], id="a new stack"),
+    ],
+)
+def test_no_stock_for_a_pool_tries_its_fallbacks_and_moves_nothing_that_runs(
+    monkeypatch: pytest.MonkeyPatch, is_complete: bool, tried: list[str]
+) -> None:
+    pools = [PoolPlacement(machine_type=each, image_name="a", image="b") for each in ("m6i.xlarge", "m6i.2xlarge")]
+    places = [placement(zone).model_copy(update={"pools": {"large": pool}}) for zone in "ab" for pool in pools]
+    monkeypatch.setattr(Cloud, "candidates", lambda *_arguments: [Candidate(each) for each in places])
+    engine = Engine(stock=set(), exported=placement("a") if is_complete else None)
+    engine.error = lacking("one-large-1")
+
+    with pytest.raises(DeployError) as refused:
+        up(engine)
+
+    assert engine.asked == tried
+    assert "m6i.2xlarge (large)" in str(refused.value.detail)
 
 
 @pytest.mark.usefixtures("checked")

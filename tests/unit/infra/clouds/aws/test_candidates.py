@@ -15,6 +15,7 @@ from infra.clouds.resources.denied_calls import DeniedError
 from infra.config import DeploymentConfig, parse_deployment
 from infra.contract.stack_placement import GatewayPlacement, KnownPlacement, Progress
 from tests.engine.aws_stacks import stack_value
+from tests.unit.infra.clouds.pools import behind
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 A, B, C = (f"ap-northeast-2{zone}" for zone in "abc")
@@ -423,3 +424,49 @@ VOLUME = "InsufficientVolumeCapacity: There is not enough capacity to fulfill yo
 )
 def test_only_an_error_of_one_candidate_counts_as_out_of_stock(text: str, reported: str | None) -> None:
     assert candidates.out_of_stock(text) == reported
+
+
+def test_a_pool_gets_its_own_type_image_and_price() -> None:
+    """The image of a running pool stays; a pool beside it does not move or change the machines of main."""
+    pool = {"type": "g5.xlarge", "fallbacks": ["g6.xlarge"], "market": "spot", "image": "deep-learning"}
+    asked = config(zones=[A, B, C], storage={"root_gib": 100}, **behind(large=pool))
+
+    settled = candidates.candidates(asked, None, NOW)
+
+    of_pool = [(each.placement.zone[-1], each.placement.pools["large"].machine_type) for each in settled]
+    assert of_pool == [("a", "g5.xlarge"), ("c", "g5.xlarge"), ("c", "g6.xlarge")]
+    first = settled[0]
+    assert (first.placement.image, first.placement.pools["large"].image) == (
+        "ami-of-ubuntu-24.04",
+        "ami-of-deep-learning",
+    )
+    assert (first.usd_per_hour, first.pools_usd_per_hour) == (None, {"large": 0.5})
+
+    older = first.placement.pools["large"].model_copy(update={"image": "ami-of-last-month"})
+    runs = KnownPlacement.of(settled[1].placement.model_copy(update={"pools": {"large": older}}))
+    again = candidates.candidates(asked, runs, NOW)
+    assert {each.placement.zone for each in again} == {C}, "main is on demand, so no pool leaves the zone"
+    assert again[0].placement.pools["large"] == older
+
+
+def test_a_stack_with_a_pool_on_demand_stays_in_its_zone() -> None:
+    asked = config("type: m6i.2xlarge, market: spot", [A, B], **behind(large={"type": "m6i.4xlarge"}))
+    stands = placement(zone=B)
+
+    assert {each.placement.zone for each in candidates.candidates(asked, stands, NOW)} == {B}
+    only_spot = config(
+        "type: m6i.2xlarge, market: spot", [A, B], **behind(large={"type": "m6i.4xlarge", "market": "spot"})
+    )
+    assert {each.placement.zone for each in candidates.candidates(only_spot, stands, NOW)} == {A, B}
+
+
+def test_a_replaced_image_of_a_pool_is_reported() -> None:
+    asked = config(**behind(large={"type": "m6i.4xlarge"}))
+    (first, *_rest) = candidates.candidates(asked, None, NOW)
+    older = first.placement.pools["large"].model_copy(update={"image": "ami-of-last-month"})
+    before = first.placement.model_copy(update={"pools": {"large": older}})
+
+    assert CLOUD.replaced(asked, before, first.placement) == [
+        "the hosts of pool large are replaced because of machine.image"
+    ]
+    assert CLOUD.replaced(asked, before.model_copy(update={"pools": {}}), first.placement) == [], "it is new"

@@ -7,6 +7,8 @@ from infra.clouds.costs.stack_price import running_hours, stack_price
 from infra.clouds.sizes import GATEWAY_ROOT_GIB
 from infra.config import DeploymentConfig, load_stack
 from infra.config.models.gateway import GatewayMachineSpec
+from infra.config.models.machine import MachineSpec
+from infra.config.models.pool import PoolSpec
 from infra.config.rules.gateway_machine import DEFAULT_TYPE
 from infra.lifecycle.preview.price_table import README, updated
 
@@ -97,6 +99,34 @@ def test_a_spot_stack_costs_the_current_market_price() -> None:
     config = load_stack("aws-gpu-spot")
 
     assert stack_price(config) is None
-    price = stack_price(config, 0.3)
+    price = stack_price(config, {"main": 0.3})
     assert price is not None
     assert price.machines_per_hour == 0.3
+
+
+def test_each_pool_costs_its_hours_disks_and_addresses() -> None:
+    plain, config = stack_price(_with_gateway("aws-cpu")), _with_gateway("aws-cpu")
+    of_pool = MachineSpec(type="m6i.xlarge", count=2)
+    pooled = config.model_copy(update={"pools": {"large": PoolSpec(machine=of_pool, serving=config.serving)}})
+    price = stack_price(pooled)
+
+    assert plain is not None
+    assert price is not None
+    hourly = machine_usd("aws", str(config.region), "m6i.xlarge", "on_demand")
+    assert price.machines_per_hour == pytest.approx(plain.machines_per_hour + 2 * (hourly or 0.0))
+    assert price.disks_per_month == pytest.approx(plain.disks_per_month + 2 * 0.0912 * 80)
+    assert price.addresses_per_hour == pytest.approx(2 * plain.addresses_per_hour)
+
+
+def test_a_spot_pool_without_a_price_is_left_out_and_named() -> None:
+    config = _with_gateway("aws-cpu")
+    pool = PoolSpec(machine=MachineSpec(type="g5.xlarge", market="spot"), serving=config.serving)
+    pooled = config.model_copy(update={"pools": {"large": pool}})
+
+    unknown, known = stack_price(pooled), stack_price(pooled, {"large": 0.5})
+
+    assert unknown is not None
+    assert known is not None
+    assert unknown.not_priced == ("g5.xlarge on the spot market (pool large)",)
+    assert known.not_priced == ()
+    assert known.machines_per_hour == pytest.approx(unknown.machines_per_hour + 0.5)

@@ -16,6 +16,7 @@ from tests.doubles.gcp.seed import PROJECT, UBUNTU_24, UBUNTU_24_NEWER
 from tests.doubles.gcp.settings import Settings
 from tests.engine.gcp_stacks import A, B, C, stack_value
 from tests.unit.infra.clouds.gcp.made import make_disk, make_stack
+from tests.unit.infra.clouds.pools import behind
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -238,3 +239,23 @@ NO_TYPE = "Machine type with name 'x' does not exist in zone 'z'."
 )
 def test_only_an_error_of_one_candidate_counts_as_out_of_stock(text: str, reported: str | None) -> None:
     assert out_of_stock(text) == reported
+
+
+@pytest.mark.usefixtures("store")
+def test_a_pool_gets_its_own_type_and_image_beside_main() -> None:
+    pool = {"type": "g2-standard-4", "image": "ubuntu-22.04"}
+
+    (first, *rest) = candidates(config("type: e2-standard-8", [], **behind(large=pool)), None, NOW)
+
+    assert {each.placement.zone[-1] for each in (first, *rest)} == {"a", "b"}, "where both types are offered"
+    of_pool = first.placement.pools["large"]
+    assert (of_pool.machine_type, of_pool.image_name) == ("g2-standard-4", "ubuntu-22.04")
+    assert of_pool.image != first.placement.image
+
+
+@pytest.mark.usefixtures("store")
+def test_a_zone_without_the_type_of_a_pool_is_an_error() -> None:
+    asked = config("type: e2-standard-8", [], **behind(large={"type": "a2-ultragpu-8g"}))
+
+    with pytest.raises(ConfigError, match=r"pools.large.machine.type: a2-ultragpu-8g: not offered in"):
+        candidates(asked, None, NOW)

@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 from core.errors import ConfigError
-from infra.clouds.gcp.placing.replacements import keeping_disks, keeps_end, replaced, runs
+from infra.clouds.gcp.placing.replacements import engine_instances, keeping_disks, keeps_end, replaced, runs
 from infra.config import DeploymentConfig, parse_deployment
-from infra.contract.stack_placement import GatewayPlacement, Placement, Progress
+from infra.contract.stack_placement import GatewayPlacement, Placement, PoolPlacement, Progress
 from tests.doubles.gcp.client import Gcp
 from tests.engine.gcp_stacks import B, stack_value
 from tests.unit.infra.clouds.gcp.made import MINE, PLACEMENT, ZONE, make_disk, make_stack
+from tests.unit.infra.clouds.pools import behind
 
 G2, A3 = (ZONE, "g2-standard-4"), (ZONE, "a3-highgpu-8g")
 E2 = "type: e2-standard-4"
@@ -171,3 +172,35 @@ def test_a_new_lifetime_without_hosts_is_not_a_replacement(gcp: Gcp) -> None:
     later: Placement = PLACEMENT.model_copy(update={"began_at": PLACEMENT.began_at + timedelta(days=9)})
 
     assert replaced(config(), PLACEMENT, later) == []
+
+
+POOL = PoolPlacement(machine_type="e2-standard-8", image_name=PLACEMENT.image_name, image=PLACEMENT.image)
+POOLED = BEHIND.model_copy(update={"pools": {"large": POOL}})
+
+
+@pytest.mark.parametrize(
+    ("more", "pool", "announced"),
+    [
+        pytest.param({}, {}, [], id="nothing"),
+        pytest.param({"market": "spot"}, {}, [f"llm-prod-{MINE}-large-1: pools.large.machine.market"], id="market"),
+        pytest.param({}, {"image": "other"}, [f"llm-prod-{MINE}-large-1: pools.large.machine.image"], id="image"),
+        pytest.param({}, {"machine_type": "n2-standard-8"}, [f"llm-prod-{MINE}-large-1: pools.large.machine.type"],
+                     id="another family"),
+        pytest.param({}, None, [], id="removed"),
+    ],
+)  # fmt: skip
+def test_a_replacement_in_a_pool_is_reported_for_its_hosts(
+    gcp: Gcp, more: dict[str, Any], pool: dict[str, Any] | None, announced: list[str]
+) -> None:
+    make_gateway(gcp)
+    path = next(path for path in gcp.store.of("instances") if path.endswith("-1"))
+    own = copy.deepcopy(gcp.store.resources[path])
+    own["name"] = f"llm-prod-{MINE}-large-1"
+    gcp.store.resources[path.replace("-1", "-large-1")] = own
+    after = {} if pool is None else {"large": POOL.model_copy(update=pool)}
+    pools = behind() if pool is None else behind(large={"type": "e2-standard-8"} | more)
+
+    seen = replaced(config(E2, **pools), POOLED, POOLED.model_copy(update={"pools": after}))
+
+    assert [each.partition(";")[0].replace(f" in {ZONE} is replaced because of", ":") for each in seen] == announced
+    assert {name for _zone, host in engine_instances(POOLED, "large") for name in [host.name]} == {own["name"]}

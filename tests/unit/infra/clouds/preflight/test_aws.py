@@ -9,6 +9,7 @@ import pytest
 from core.errors import DeployError
 from infra.contract.stack_placement import Progress
 from infra.lifecycle.preflight.checks import refuse
+from tests.unit.infra.clouds.pools import behind
 from tests.unit.infra.clouds.preflight import canned_aws
 from tests.unit.infra.clouds.preflight.canned_aws import A, C, Look, instance, placement, refused, running, wrong
 from tests.unit.infra.clouds.preflight.wrong_aws import WRONG, image
@@ -258,3 +259,28 @@ def test_the_example_addresses_of_our_stack_files_are_reported(look: Look) -> No
             ("client_cidrs[1]", "3fff::/48"),
         )
     ]
+
+
+POOLED = behind(large={"type": "g5.xlarge", "fallbacks": ["g6.xlarge"]})
+TYPES = (("m6i.2xlarge", A), ("t3.medium", A), ("g5.xlarge", A), ("g6.xlarge", A))
+
+
+@pytest.mark.parametrize(
+    ("offered", "quotas", "line"),
+    [
+        pytest.param(TYPES, {}, "", id="nothing"),
+        pytest.param(TYPES[:2], {}, f"pools.large.machine.type: g5.xlarge is not offered in {A}, {C}", id="no zone"),
+        pytest.param((*TYPES[:2], ("g5.xlarge", C)), {},
+                     f"pools.large.machine.type: g5.xlarge, g6.xlarge: not offered in {A}, where the other", id="zone"),
+        pytest.param(TYPES, {"L-DB2E81BA": 3.0},
+                     "quota L-DB2E81BA (on-demand G and VT instances): 3 vCPUs, 0 in use, 4 needed", id="GPU quota"),
+        pytest.param(TYPES, {"L-0263D0A3": 2.0},
+                     "quota L-0263D0A3 (public addresses): 2 addresses, 0 in use, 3 needed", id="addresses"),
+    ],
+)  # fmt: skip
+def test_what_a_pool_lacks_is_reported(look: Look, offered: Any, quotas: dict[str, float | None], line: str) -> None:
+    answers, enough = {"describe_instance_type_offerings": offered}, {"L-1216C47A": 32.0}
+
+    found = wrong(look(answers, enough | quotas, machine="type: m6i.2xlarge", **POOLED))
+
+    assert [each[: len(line)] for each in found] == ([line] if line else [])

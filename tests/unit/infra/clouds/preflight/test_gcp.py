@@ -21,6 +21,7 @@ from tests.doubles.gcp.store import Store
 from tests.engine.gcp_stacks import A, B, C, stack_value
 from tests.unit.infra.clouds.gcp.conftest import cloud, forget_login, gcp, store
 from tests.unit.infra.clouds.gcp.made import MINE, OTHER, PLACEMENT, make_stack
+from tests.unit.infra.clouds.pools import behind
 
 __all__ = ["cloud", "gcp", "store"]
 
@@ -301,7 +302,7 @@ def test_hyperdisk_does_not_count_among_other_disks(machine: str, counts: bool) 
     row = find_machine("gcp", machine)
     assert row is not None
 
-    assert ("SSD_TOTAL_GB" in wanted(row, config(f"type: {machine}"))) is counts
+    assert ("SSD_TOTAL_GB" in wanted({"main": row}, config(f"type: {machine}"))) is counts
 
 
 @pytest.mark.parametrize(
@@ -374,3 +375,27 @@ def test_no_login_stops_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
             client.credentials()
     finally:
         forget_login()
+
+
+@pytest.mark.parametrize(
+    ("quotas", "pool", "reported"),
+    [
+        pytest.param({}, {"type": "g2-standard-4"}, "", id="nothing"),
+        pytest.param({"NVIDIA_L4_GPUS": 1}, {"type": "g2-standard-4", "count": 2},
+                     "quota NVIDIA_L4_GPUS (asia-northeast3): 1, 0 in use, 2 needed", id="GPUs"),
+        pytest.param({"PREEMPTIBLE_NVIDIA_L4_GPUS": 0}, {"type": "g2-standard-4", "market": "spot"},
+                     "quota PREEMPTIBLE_NVIDIA_L4_GPUS (asia-northeast3): 0, 0 in use, 1 needed", id="spot GPUs"),
+        pytest.param({"CPUS": 17}, {"type": "e2-standard-8"},
+                     "quota CPUS (asia-northeast3): 17, 0 in use, 18 needed", id="processors of all pools"),
+        pytest.param({"STATIC_ADDRESSES": 2}, {"type": "e2-standard-8"}, "quota STATIC_ADDRESSES", id="addresses"),
+        pytest.param({}, {"type": "a2-ultragpu-8g"}, "pools.large.machine.type: a2-ultragpu-8g is not off", id="type"),
+        pytest.param({}, {"type": "e2-standard-8", "image": "projects/ubuntu-os-cloud/global/images/gone"},
+                     "pools.large.machine.image: ", id="image"),
+    ],
+)  # fmt: skip
+def test_a_pool_is_checked_too(store: Store, quotas: dict[str, Any], pool: dict[str, Any], reported: str) -> None:
+    store.settings = Settings(quotas=quotas)
+
+    lines = [str(each) for each in found(config(**behind(large=pool))) if "quota NVIDIA_A100" not in each.about]
+
+    assert [each[: len(reported)] for each in lines] == ([reported] if reported else [])

@@ -208,7 +208,8 @@ def gpu_bundle(shared: Alone, tmp_path_factory: pytest.TempPathFactory) -> tuple
     def write(setup: Setup) -> Made:
         lists = {host.record.name: local(host.desired())}
         path = folder / "gpu.tar"
-        return write_bundle(lists, stack(), RELEASE, path, kernels=(KERNEL,), with_secrets=False, setup=setup)
+        outputs = stack().model_copy(update={"hosts": (host.record,)})
+        return write_bundle(lists, outputs, RELEASE, path, kernels=(KERNEL,), with_secrets=False, setup=setup)
 
     with pytest.raises(DeployError, match="is not signed"):
         write(replace(setup, key=""))  # NVIDIA's own key, which did not sign the stand-ins

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.ports import OVERFLOW_PORT
-from provisioning.programs.gateway.overflow_addresses import rules_text
+from provisioning.programs.gateway.overflow_addresses import MARK, rules_text
 from provisioning.roles.services.overflow import PROVIDERS_TABLE, TABLE
 from provisioning.templates.render import render
 from tests.machine.test_guard import CONNECT, listening
@@ -72,7 +72,7 @@ def _space(stack: ExitStack) -> tuple[int, tuple[str, ...]]:
 
 
 def _rules(folder: Path) -> list[Path]:
-    words = {"gateway": GATEWAY, "overflow": OVERFLOW, "providers": PROVIDERS_TABLE}
+    words = {"gateway": GATEWAY, "overflow": OVERFLOW, "providers": PROVIDERS_TABLE, "mark": MARK}
     engines = [{"daddr": f"ip daddr {ENGINE} ", "ports": [DOOR]}]
     texts = (
         render("way-out.nft.j2", table=TABLE, port=OVERFLOW_PORT, engines=engines, **words),
@@ -155,3 +155,15 @@ def test_no_question_to_a_name_server_carries_data_out(
 def test_the_gateway_answers_clients(spaces: tuple[tuple[str, ...], tuple[str, ...]]) -> None:
     words = [*spaces[1], "/usr/bin/python3", "-ISc", CONNECT, "root", HERE, str(CLIENTS_PORT)]
     assert subprocess.run(words, capture_output=True, text=True, check=True, cwd="/").stdout.strip() == "open"
+
+
+def test_without_the_addresses_of_providers_nothing_leaves(
+    spaces: tuple[tuple[str, ...], tuple[str, ...]], tmp_path: Path
+) -> None:
+    words = [*spaces[0], "/usr/bin/python3", "-ISc", CONNECT, OVERFLOW, PROVIDER, "443"]
+    subprocess.run([*spaces[0], "nft", "delete", "table", "inet", PROVIDERS_TABLE], check=True)
+    try:
+        said = subprocess.run(words, capture_output=True, text=True, check=True, cwd="/").stdout.strip()
+    finally:
+        subprocess.run([*spaces[0], "nft", "--file", _rules(tmp_path)[1]], check=True)
+    assert said == "closed"

@@ -24,7 +24,14 @@ from provisioning.apply.run_report import run_report
 from provisioning.cli.progress import ProgressPrinter, counts, error_line, failure_detail, is_new_file, plan_text
 from provisioning.converge.resources import Resource
 from provisioning.converge.result import HostResult, Outcome
-from provisioning.hosts.installed_names import Names, all_names, installed_names, note_names, unknown_hosts
+from provisioning.hosts.installed_names import (
+    Names,
+    all_names,
+    installed_names,
+    names_in_pool,
+    note_names,
+    unknown_hosts,
+)
 from provisioning.hosts.inventory import choose, file_has_changed, load, mention_changed_file
 from provisioning.hosts.parallel import Failures, on_each
 from provisioning.hosts.prefetch import Prefetch
@@ -185,7 +192,8 @@ class _Run:
     ) -> Iterator[tuple[HostRecord, HostResult | DeployError]]:
         """Bring the host with the gateway to its list, made again if a host behind it has not what was expected."""
         installed = expected if self._dry_run else installed_names(self.outputs)
-        for name in [name for name, names in installed.items() if hosts and not names]:
+        behind = [each for each in self.outputs.hosts if hosts and each.name in installed]
+        for name in [each.name for each in behind if not names_in_pool(self.outputs, each, installed[each.name])]:
             self._progress.say(name, f"! gets no requests from {hosts[0].name} until a provision of it succeeds")
         if hosts and installed != expected:
             from provisioning.apply import desired_state

@@ -12,7 +12,7 @@ from core.errors import ConfigError
 from core.files import write_atomically
 from core.paths import stack_state_dir
 from core.reading.strict_json import parse_object
-from infra.contract.outputs import StackOutputs
+from infra.contract.outputs import HostRecord, StackOutputs
 from provisioning.hosts.topology import HostRole, Topology
 
 Names = tuple[str, ...]
@@ -42,6 +42,15 @@ def unknown_hosts(outputs: StackOutputs) -> tuple[str, ...]:
 def all_names(outputs: StackOutputs) -> dict[str, Names]:
     """Return the same if every host is provisioned successfully."""
     return {host.name: outputs.serving_of(host).served_names for host in Topology(outputs).hosts_with(HostRole.DOOR)}
+
+
+def names_in_pool(outputs: StackOutputs, host: HostRecord, names: Names) -> Names:
+    """Return those of a host's `names` that its pool serves.
+
+    A host that changes its pool has names of the old one until it is provisioned.
+    """
+    served = outputs.serving_of(host).served_names
+    return tuple(name for name in names if name in served)
 
 
 def note_names(outputs: StackOutputs, names: Mapping[str, Names]) -> None:

@@ -58,7 +58,7 @@ def scripts() -> dict[str, str]:
 
 def policy_text(pools: Sequence[Pool], gateway: GatewaySpec) -> str:
     """Return policy.lua: which pool and which hosts serve each name, and the limits."""
-    models = {name: _model(pool, name, number) for number, pool in enumerate(pools, 1) for name in _spellings(pool)}
+    models = _models(pools)
     policy = {
         "pools": [_pool(pool) for pool in pools],
         "models": models,
@@ -120,6 +120,16 @@ def _pool(pool: Pool) -> dict[str, Any]:
         "places": pool.places,
         "servers": servers,
     }
+
+
+def _models(pools: Sequence[Pool]) -> dict[str, dict[str, Any]]:
+    """Return what each name means. Raises AssertionError if one means two pools: the config refuses that."""
+    models: dict[str, dict[str, Any]] = {}
+    for number, pool in enumerate(pools, 1):
+        own = {name: _model(pool, name, number) for name in _spellings(pool)}
+        assert models.keys().isdisjoint(own), f"a name of {pool.name} is also one of another pool"  # noqa: S101
+        models |= own
+    return models
 
 
 def _model(pool: Pool, name: str, number: int) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from core.ports import AGENT_PORT, DOOR_PORT
 from infra.contract.outputs import HostRecord, StackOutputs
-from provisioning.hosts.installed_names import Names
+from provisioning.hosts.installed_names import Names, names_in_pool
 from provisioning.hosts.topology import HostRole, Topology
 from serving.spec.gateway_places import host_places
 from serving.spec.models import GatewaySpec, ServingSpec
@@ -64,7 +64,7 @@ def pools_of(outputs: StackOutputs, host: HostRecord, names: Mapping[str, Names]
     """Return the pools behind the gateway on `host`: one with one engine, or all those of a gateway's host.
 
     The one engine listens on loopback. That of another host comes through the tunnel to the same ports. `names` are the
-    served names of each host behind a gateway's.
+    served names of each host behind a gateway's; those that its pool does not serve are left out.
     """
     engines = engines_behind(outputs, host)
     if outputs.gateway_host is None:
@@ -73,7 +73,7 @@ def pools_of(outputs: StackOutputs, host: HostRecord, names: Mapping[str, Names]
     servers: dict[str, list[PoolServer]] = {}
     for each in engines:
         places = host_places(outputs.serving_of(each), outputs.gateway)
-        servers.setdefault(each.pool, []).append(_door(each, places, names[each.name]))
+        servers.setdefault(each.pool, []).append(_door(each, places, names_in_pool(outputs, each, names[each.name])))
     return tuple(
         Pool(name=name, serving=outputs.pools.get(name, outputs.serving), servers=tuple(own))
         for name, own in servers.items()

@@ -1,6 +1,7 @@
 """What a gateway has behind it: the engine of its own host, of a tunnel's far end, or the doors of other hosts."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from infra.contract.outputs import StackOutputs
 from provisioning.apply.desired_state import desired_state
 from provisioning.converge.resources import File, Resource, Secret
 from provisioning.hosts.installed_names import all_names
+from provisioning.roles.gateway.policy import policy_text
 from provisioning.roles.gateway.pools import engines_behind, pools_of
 from provisioning.roles.gateway.process import Places
 from provisioning.roles.host.layout import ENGINE_ENV, FIREWALL_RULES
@@ -76,6 +78,24 @@ def test_each_pool_has_its_hosts_names_and_places() -> None:
         ("large", "large", 3, ["gpu-2"]),
     ]
     assert all_names(outputs) == names
+
+
+def test_a_host_that_changed_its_pool_takes_no_name_of_the_old_one_away() -> None:
+    hosts = [
+        host_values("gpu-1", address="198.51.100.1"),
+        host_values("gpu-2", address="198.51.100.2", pool="large"),
+        host_values("gpu-3", address="198.51.100.3", pool="large"),
+        host_values("gate", address="198.51.100.9"),
+    ]
+    large = {"model": {"name": "large", "source": {"kind": "tiny", "name": "llama"}}}
+    outputs = stack(*hosts, gateway_host="gate", pools={"large": large})
+    installed = {"gpu-1": ("tiny",), "gpu-2": ("large",), "gpu-3": ("tiny",)}
+    pools = pools_of(outputs, outputs.hosts[3], installed)
+    assert [server.names for pool in pools for server in pool.servers] == [("tiny",), ("large",), ()]
+    assert policy_text(pools, outputs.gateway).count('["pool"] = 1') == 1
+    mixed = [*pools, replace(pools[1], servers=pools[0].servers)]
+    with pytest.raises(AssertionError, match="large is also one of another pool"):
+        policy_text(mixed, outputs.gateway)
 
 
 @pytest.mark.usefixtures("state")

@@ -73,6 +73,7 @@ end
 local function no_place(txn, refusal, take_back)
   if not refusal.stays and leave.may(txn, txn:get_var("txn.model")) then
     txn:set_var("txn.pool", leave.BACKEND)
+    txn:unset_var("txn.counted_as")
     txn:set_var("txn.decision", "overflow")
     txn:set_var("txn.reason", refusal.code)
     -- What the client gets if no provider can take the request either.
@@ -113,6 +114,7 @@ local function decide(txn)
     end
     local pool = models.pool_of_get()
     txn:set_var("txn.pool", pool.name)
+    txn:set_var("txn.counted_as", waits.counted_as(pool, nil, client_name))
     local refusal = waits.for_engine(txn, pool, client) or waits.queue(txn, pool, client)
     if refusal then
       return no_place(txn, refusal, take_back)

@@ -42,7 +42,7 @@ function M.to_other_pool(txn, client, request)
     return false
   end
   local there = waits.estimate_s(txn, pool, request.class)
-  if there >= math.min(wait, policy.deadlines_s[request.class]) or waits.queue(txn, pool, client) then
+  if there >= math.min(wait, policy.deadlines_s[request.class]) or waits.full(txn, pool, client) then
     return false
   end
   switch(txn, request, rule)

@@ -13,7 +13,7 @@ function M.aim(txn, name, fields)
   txn:set_var("txn.model", name)
   txn:set_var("txn.adapter", model.adapter)
   txn:set_var("txn.pool", pool.name)
-  txn:set_var("txn.class_of_pool", waits.class_of_pool(pool, txn:get_var("txn.class")))
+  txn:set_var("txn.counted_as", waits.counted_as(pool, txn:get_var("txn.class"), txn:get_var("txn.client")))
   if #pool.servers > 1 then
     txn:set_var("txn.head", txn.c:xxh64(model.adapter .. "\0" .. (fields.prompt_head or "")))
   end

@@ -13,6 +13,11 @@ local START_S = 60 -- expected time of a start, until one was seen
 local LEAST_SHARE = 0.001
 local LATEST_TURN_S = 600 -- whoever gives up leaves a turn empty: nobody waits longer for turns that none may take
 
+local FULL = {
+  share_exceeded = "You have more than your share of the requests while others wait.",
+  queue_full = "Too many requests are waiting.",
+}
+
 -- Returns a refusal. Its request may still go to a provider, unless `stays` is set.
 local function busy(code, message, retry_after_s)
   return { status = 429, kind = "rate_limit_error", code = code, message = message, retry_after_s = retry_after_s }
@@ -103,9 +108,31 @@ local function turn_s(pool, client, beyond_s, step)
   return math.max(1, math.ceil(turns[client] - now))
 end
 
--- Returns the key of the table `classes`, which counts the requests of a class in a pool.
-function M.class_of_pool(pool, class)
-  return pool.name .. "/" .. class
+-- Returns the key of the table `classes`, which counts a client's requests of a class in a pool. Those without a class are GETs.
+function M.counted_as(pool, class, client_name)
+  return pool.name .. "/" .. (class or "none") .. "/" .. client_name
+end
+
+local function count(txn, pool, class, client_name)
+  return txn.c:table_conn_cur(M.counted_as(pool, class, client_name), "classes")
+end
+
+-- Returns how many other requests a request's client has in a pool.
+local function others_of_client(txn, pool)
+  local name = txn:get_var("txn.client")
+  return count(txn, pool, "interactive", name) + count(txn, pool, "batch", name) + count(txn, pool, nil, name)
+end
+
+-- Returns how many requests of a class a pool has, or `enough` if it has more.
+local function of_class(txn, pool, class, enough)
+  local found = 0
+  for name in pairs(policy.clients) do
+    if found >= enough then
+      return enough
+    end
+    found = found + count(txn, pool, class, name)
+  end
+  return math.min(found, enough)
 end
 
 -- Returns the seconds that a request of `class` would wait. Interactive requests wait behind each other, batch behind all.
@@ -115,7 +142,7 @@ function M.estimate_s(txn, pool, class)
     return 0
   end
   if class == "interactive" then
-    waiting = math.min(waiting, txn.c:table_conn_cur(M.class_of_pool(pool, class), "classes"))
+    waiting = of_class(txn, pool, class, waiting)
   end
   return (waiting + 1) * step
 end
@@ -208,19 +235,25 @@ function M.in_room(pool)
   return counts
 end
 
--- Returns a refusal if the queue has no place, or if the client has more than its share while others wait.
-function M.queue(txn, pool, client)
-  local system, mine = txn.f:be_conn(pool.name), txn.f:sc1_conn_cur()
-  local most, others = pool.places + policy.max_queue, system - (mine - 1)
-  local above = policy.several and mine > math.max(1, client.share * most)
-  if above and others > 0 and txn.f:queue(pool.name) > 0 then
-    local message = "You have more than your share of the requests while others wait."
-    local refusal = busy("share_exceeded", message, turn_s(pool, client, 0, step_s(pool)))
-    refusal.stays = true
-    return refusal
+-- Returns why a pool takes no request of a client now: its queue has no place, or the client has more than its share while
+-- others wait. Changes nothing.
+function M.full(txn, pool, client)
+  local system, most = txn.f:be_conn(pool.name), pool.places + policy.max_queue
+  local before = policy.several and others_of_client(txn, pool) or 0
+  local above = policy.several and before + 1 > math.max(1, client.share * most)
+  if above and system > before and txn.f:queue(pool.name) > 0 then
+    return "share_exceeded"
   end
-  if system >= (above and most or pool.places + policy.longest_queue) then
-    return busy("queue_full", "Too many requests are waiting.", turn_s(pool, client, 0, step_s(pool)))
+  return system >= (above and most or pool.places + policy.longest_queue) and "queue_full" or nil
+end
+
+-- Returns a refusal if the pool is full, and moves the client's turn.
+function M.queue(txn, pool, client)
+  local code = M.full(txn, pool, client)
+  if code then
+    local refusal = busy(code, FULL[code], turn_s(pool, client, 0, step_s(pool)))
+    refusal.stays = code == "share_exceeded"
+    return refusal
   end
 end
 
@@ -243,7 +276,7 @@ function M.order(txn, pool, client, class)
   local back = class == "batch" and policy.aging_s * 1000 or 0
   local step = step_s(pool)
   if step and policy.several then
-    back = back + math.min(policy.fair_ms, (txn.f:sc1_conn_cur() - 1) / (client.share * policy.several) * step * 1000)
+    back = back + math.min(policy.fair_ms, others_of_client(txn, pool) / (client.share * policy.several) * step * 1000)
   end
   txn:set_priority_offset(math.floor(back))
   if back > 0 then

@@ -2,13 +2,23 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.doubles.engine import EngineDouble, running_engine
-from tests.gateways import RunningGateway, engine_pool, gateway_before, gateway_spec, wait_for
+from tests.gateways import (
+    CLIENT_KEY,
+    SECOND_KEY,
+    Reply,
+    RunningGateway,
+    engine_pool,
+    gateway_before,
+    gateway_spec,
+    wait_for,
+)
 
 KOREAN = "\uacc4\uc57d\uc11c \uc81c3\uc870"
 
@@ -132,3 +142,41 @@ def test_pool_without_an_engine_refuses_and_the_other_serves(tmp_path: Path, eng
         assert gateway.ask("GET", "/health", key=None).status == 200
         gateway.admin("disable server small/gpu-1")
         wait_for(lambda: gateway.ask("GET", "/health", key=None).status == 503, "no engine is left")
+
+
+@pytest.mark.parametrize(
+    ("elsewhere", "own", "others", "expected"),
+    [(3, 0, 4, None), (5, 2, 1, "share_exceeded")],
+    ids=["nothing in this pool", "above its share in this pool"],
+)
+def test_a_share_is_of_one_pool(  # noqa: PLR0913
+    engines: dict[str, EngineDouble], tmp_path: Path, elsewhere: int, own: int, others: int, expected: str | None
+) -> None:
+    """A client has half of the five requests that each pool takes."""
+    pools = [
+        engine_pool({"gpu-1": engines["small"]}, names=("small",), name="small"),
+        engine_pool({"gpu-2": engines["large"]}, names=("large",), name="large"),
+    ]
+    with gateway_before(tmp_path, pools, gateway_spec(max_queue=4)) as gateway, ThreadPoolExecutor(20) as people:
+
+        def send(model: str, key: str) -> Future[Reply]:
+            body = json.dumps({"model": model, "prompt": "hello"}).encode()
+            return people.submit(gateway.ask, "POST", "/v1/completions", key=key, body=body)
+
+        try:
+            for each in engines.values():
+                each.hold.clear()
+            sent = [send("small", CLIENT_KEY) for _ in range(elsewhere)]
+            wait_for(lambda: gateway.waiting("small") == elsewhere - 1, "its requests in the other pool")
+            for key, count in ((SECOND_KEY, others), (CLIENT_KEY, own)):
+                sent += [send("large", key) for _ in range(count)]
+                already = len(sent) - elsewhere
+                wait_for(lambda already=already: gateway.waiting("large") == already - 1, "requests in this pool")
+            last = send("large", CLIENT_KEY)
+            wait_for(lambda: last.done() or gateway.waiting("large") == own + others, "the last one")
+        finally:
+            for each in engines.values():
+                each.hold.set()
+        assert {each.result().status for each in sent} == {200}
+        assert (last.result().status == 200) is (expected is None)
+        assert expected is None or last.result().code == expected

@@ -23,6 +23,7 @@ from tests.gateways import (
     gateway_spec,
     wait_for,
 )
+from tests.lua import LUA_DIR, RUNTIMES
 
 
 @pytest.fixture
@@ -136,3 +137,37 @@ def test_a_model_whose_only_host_is_away_answers_for_no_other(
         engines["large"].hold.set()
         assert {future.result().status for future in (*held, late)} == {200}
         assert "x-degraded" not in late.result().headers
+
+
+LOOK = """
+package.path = ...
+core = { register_task = function() end }
+local main = { name = "main", places = 1, up = 1, known = true, ran_s = 40, done = 1, context_tokens = 9 }
+local small = { name = "small", places = 1, up = 1, known = true, ran_s = 1, done = 1, context_tokens = 9 }
+package.loaded.policy = {
+  pools = { main, small }, models = { small = { pool = 2, name = "small" } }, clients = { default = {} }, several = 2,
+  max_queue = 1, longest_queue = 2, deadlines_s = { interactive = 60 }, retry_after_s = 5,
+  degrade = { large = { to = "small", above_wait_s = 1 } },
+}
+package.loaded.places = { seconds = function() return 100 end, any_takes = function() return true end }
+package.loaded.answers, package.loaded.models = {}, {}
+local txn = {
+  f = { be_conn = function() return 9 end, queue = function() return 1 end },
+  c = { table_conn_cur = function() return 2 end },
+  get_var = function() return "default" end,
+}
+local waits, client = require("waits"), { share = 0.5 }
+local request = { pool = main, name = "large", class = "interactive", tokens = 1, fields = {} }
+local went = require("degrade").to_other_pool(txn, client, request)
+local turns = small.turns
+local refusal = waits.queue(txn, small, client)
+return went, turns, refusal.code, small.turns[client]
+"""
+
+
+@pytest.mark.parametrize("version", sorted(RUNTIMES))
+def test_to_look_at_a_full_pool_moves_no_turn_there(version: str) -> None:
+    lua = RUNTIMES[version](unpack_returned_tuples=True)
+    went, turns, code, turn = lua.execute(LOOK, f"{LUA_DIR}/?.lua")
+    assert (went, turns, code) == (False, None, "share_exceeded")
+    assert turn > 100

@@ -41,6 +41,21 @@ def gateway(engines: dict[str, EngineDouble], tmp_path_factory: pytest.TempPathF
         yield running
 
 
+Gateways = tuple[RunningGateway, ThreadPoolExecutor, dict[str, EngineDouble]]
+
+
+@pytest.fixture
+def gateway_of_five(engines: dict[str, EngineDouble], tmp_path: Path) -> Iterator[Gateways]:
+    """A gateway that takes five requests in each of two pools, clients, and engines that hold what they get."""
+    pools = [engine_pool({f"gpu-{name}": each}, names=(name,), name=name) for name, each in engines.items()]
+    with gateway_before(tmp_path, pools, gateway_spec(max_queue=4)) as running, ThreadPoolExecutor(20) as people:
+        for each in engines.values():
+            each.hold.clear()
+        yield running, people, engines
+        for each in engines.values():
+            each.hold.set()
+
+
 def post(gateway: RunningGateway, body: Any, request_id: str = "") -> Any:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     headers = (f"X-Request-Id: {request_id}",) if request_id else ()
@@ -145,38 +160,29 @@ def test_pool_without_an_engine_refuses_and_the_other_serves(tmp_path: Path, eng
 
 
 @pytest.mark.parametrize(
-    ("elsewhere", "own", "others", "expected"),
-    [(3, 0, 4, None), (5, 2, 1, "share_exceeded")],
+    ("elsewhere", "others", "own", "code"),
+    [(3, 4, 0, ""), (5, 1, 2, "share_exceeded")],
     ids=["nothing in this pool", "above its share in this pool"],
 )
-def test_a_share_is_of_one_pool(  # noqa: PLR0913
-    engines: dict[str, EngineDouble], tmp_path: Path, elsewhere: int, own: int, others: int, expected: str | None
-) -> None:
+def test_a_share_is_of_one_pool(gateway_of_five: Gateways, elsewhere: int, others: int, own: int, code: str) -> None:
     """A client has half of the five requests that each pool takes."""
-    pools = [
-        engine_pool({"gpu-1": engines["small"]}, names=("small",), name="small"),
-        engine_pool({"gpu-2": engines["large"]}, names=("large",), name="large"),
-    ]
-    with gateway_before(tmp_path, pools, gateway_spec(max_queue=4)) as gateway, ThreadPoolExecutor(20) as people:
+    gateway, people, engines = gateway_of_five
 
-        def send(model: str, key: str) -> Future[Reply]:
-            body = json.dumps({"model": model, "prompt": "hello"}).encode()
-            return people.submit(gateway.ask, "POST", "/v1/completions", key=key, body=body)
+    def send(model: str, key: str) -> Future[Reply]:
+        body = json.dumps({"model": model, "prompt": "hello"}).encode()
+        return people.submit(gateway.ask, "POST", "/v1/completions", key=key, body=body)
 
-        try:
-            for each in engines.values():
-                each.hold.clear()
-            sent = [send("small", CLIENT_KEY) for _ in range(elsewhere)]
-            wait_for(lambda: gateway.waiting("small") == elsewhere - 1, "its requests in the other pool")
-            for key, count in ((SECOND_KEY, others), (CLIENT_KEY, own)):
-                sent += [send("large", key) for _ in range(count)]
-                already = len(sent) - elsewhere
-                wait_for(lambda already=already: gateway.waiting("large") == already - 1, "requests in this pool")
-            last = send("large", CLIENT_KEY)
-            wait_for(lambda: last.done() or gateway.waiting("large") == own + others, "the last one")
-        finally:
-            for each in engines.values():
-                each.hold.set()
-        assert {each.result().status for each in sent} == {200}
-        assert (last.result().status == 200) is (expected is None)
-        assert expected is None or last.result().code == expected
+    def fill(model: str, key: str, count: int, waiting: int) -> list[Future[Reply]]:
+        sent = [send(model, key) for _ in range(count)]
+        wait_for(lambda: gateway.waiting(model) == waiting, "requests wait")
+        return sent
+
+    sent = fill("small", CLIENT_KEY, elsewhere, elsewhere - 1)
+    sent += fill("large", SECOND_KEY, others, others - 1)
+    sent += fill("large", CLIENT_KEY, own, own + others - 1)
+    last = send("large", CLIENT_KEY)
+    wait_for(lambda: last.done() or gateway.waiting("large") == own + others, "the last one waits or is refused")
+    for each in engines.values():
+        each.hold.set()
+    assert {each.result().status for each in sent} == {200}
+    assert last.result().code == code if code else last.result().status == 200

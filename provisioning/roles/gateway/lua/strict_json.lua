@@ -52,7 +52,8 @@ local FIELDS = {
 local OPTION_FIELDS = { "num_predict" } -- Ollama's, below `options`
 local PROMPT_KEYS = {
   "system", "instructions", "messages", "prompt", "input", "tools", "functions", "documents",
-  "suffix", "template", "context", -- of Ollama's own API, which has a conversation's tokens in the last one
+  "chat_template_kwargs", "previous_input_messages", -- of vLLM, which gives them to the template
+  "suffix", "template", "context", "images", -- of Ollama's own API, which has a conversation's tokens in `context`
 }
 
 -- Go's encoding/json, so Ollama, takes `Model` for `model`.

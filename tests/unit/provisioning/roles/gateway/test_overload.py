@@ -73,6 +73,7 @@ CAPS = {"max_tokens": 8, "n": 2, "prompt_kib": 1}
 
 CHAT = "/v1/chat/completions"
 RESPONSES = "/v1/responses"
+MESSAGES = "/v1/messages"
 
 TOO_LARGE: dict[str, tuple[dict[str, Any], str]] = {
     "max_tokens": ({"max_tokens": 9}, "max_tokens_too_large"),
@@ -90,6 +91,11 @@ TOO_LARGE: dict[str, tuple[dict[str, Any], str]] = {
     "two answers to each of two prompts": ({"prompt": [[1], [2, 3]], "n": 2}, "n_too_large"),
     "a prompt": ({"prompt": "x" * 1025}, "prompt_too_large"),
     "documents": ({"documents": [{"text": "x" * 1025}]}, "prompt_too_large"),
+    "words for the chat template": ({"path": CHAT, "chat_template_kwargs": {"a": "x" * 1025}}, "prompt_too_large"),
+    "the same as a message": ({"path": MESSAGES, "chat_template_kwargs": {"a": "x" * 1025}}, "prompt_too_large"),
+    "the same as a response": ({"path": RESPONSES, "chat_template_kwargs": {"a": "x" * 1025}}, "prompt_too_large"),
+    "earlier messages": ({"path": RESPONSES, "previous_input_messages": [{"a": "x" * 1025}]}, "prompt_too_large"),
+    "images": ({"images": ["x" * 1025]}, "prompt_too_large"),
     "an earlier conversation": ({"context": [100_000] * 129}, "prompt_too_large"),
     "messages": ({"messages": [{"role": "user", "content": "x" * 1025}]}, "prompt_too_large"),
     "text for a number": ({"max_tokens": "9"}, "invalid_number"),

@@ -21,7 +21,7 @@ from infra.contract.data_dir import DataDir
 from infra.contract.host_key_line import host_key_line
 from infra.contract.stack_placement import Placement, exported_placement
 from serving.spec.models import GatewaySpec, ServingSpec
-from serving.spec.pool_name import MAIN, PoolName, names_are_free
+from serving.spec.pool_name import MAIN, OTHER_NAME, PoolName, is_reserved, names_are_free
 from serving.spec.rules import door_ports_differ, gateway_fits_servings
 
 HostName = Annotated[
@@ -267,6 +267,9 @@ def pools_fit(inventory: Hosts, pools: Collection[str]) -> Iterator[Problem]:
         yield Problem("pools", "needs one gateway in front of all pools", "name its host as gateway_host")
     engines = {index: each for index, each in enumerate(inventory.hosts) if each.name != inventory.gateway_host}
     found = {index: host.pool for index, host in engines.items()}
+    for index, pool in found.items():
+        if is_reserved(pool) and pool not in pools:
+            yield Problem(f"hosts[{index}].pool", f"{pool} is a name that the gateway itself uses", OTHER_NAME)
     first = MAIN if pools else next(iter(found.values()))
     known = [first, *pools]
     if inventory.gateway_host is None:
@@ -333,7 +336,8 @@ class StackOutputs(Hosts):
         return (self.serving, *self.pools.values())
 
     @property
-    def _by_key(self) -> dict[str, ServingSpec]:
+    def by_key(self) -> dict[str, ServingSpec]:
+        """What each pool serves by its key in an inventory, the pool main first."""
         return {"serving": self.serving, **{f"pools.{name}": spec for name, spec in self.pools.items()}}
 
     @model_validator(mode="after")
@@ -343,13 +347,13 @@ class StackOutputs(Hosts):
 
     @model_validator(mode="after")
     def _gateway_fits_serving(self) -> Self:
-        refuse(gateway_fits_servings(self._by_key, self.gateway))
+        refuse(gateway_fits_servings(self.by_key, self.gateway))
         return self
 
     @model_validator(mode="after")
     def _engine_leaves_the_door_its_port(self) -> Self:
         if self.gateway_host is not None:
-            refuse(problem for key, spec in self._by_key.items() for problem in door_ports_differ(spec, key))
+            refuse(problem for key, spec in self.by_key.items() for problem in door_ports_differ(spec, key))
         return self
 
     @model_validator(mode="after")

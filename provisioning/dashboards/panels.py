@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from serving.spec.pool_name import OWN_BACKENDS
+
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
@@ -47,7 +49,7 @@ def _quantiles(metric: str, by: str, legend: str) -> tuple[Query, ...]:
     )
 
 
-NO_POOLS = "engine-metrics|overflow|clients|classes"
+NO_POOLS = "|".join(OWN_BACKENDS)
 """HAProxy's backends beside those of pools."""
 
 GATEWAY = Dashboard(

@@ -22,7 +22,8 @@ from infra.lifecycle.known_outputs import bring_up_to_date
 from infra.lifecycle.saved import file_differs
 from provisioning.hosts.target import Target
 from provisioning.hosts.topology import HostRole, Topology
-from serving.adapters.manifest import read_releases
+from serving.adapters.manifest import read_releases, shown
+from serving.spec.rules import gateway_fits_servings
 
 OWN_NAMESPACE = "llm-deploy:"
 """As in infra/config/reader.py, which takes too long to import here."""
@@ -59,12 +60,19 @@ def file_has_changed(target: Target) -> bool:
 
 
 def _with_adapters(target: Target, outputs: StackOutputs) -> StackOutputs:
-    """Return `outputs` with the adapters of the manifest, if there is one."""
+    """Return `outputs` with the adapters of the manifest, if there is one.
+
+    Raises ConfigError for adapters that do not fit what the stack serves, or its gateway.
+    """
     releases = read_releases(adapter_manifest(target, outputs.stack))
     if releases is None:
         return outputs
     main, pools = releases.servings(outputs.serving, outputs.pools)
-    return outputs.model_copy(update={"serving": main, "pools": pools})
+    complete = outputs.model_copy(update={"serving": main, "pools": pools})
+    for problem in gateway_fits_servings(complete.by_key, complete.gateway):
+        where = f"{shown(releases.path)}: with its adapters"
+        raise ConfigError(f"{problem.key}: {problem.what}", where=where, hint=problem.hint)
+    return complete
 
 
 def adapter_manifest(target: Target, stack: str) -> Path:

@@ -164,6 +164,7 @@ class Releases:
 
         The pool main gets the others. Raises ConfigError if they do not fit together.
         """
+        self._check_pools({"serving": main, **{f"pools.{name}": spec for name, spec in pools.items()}})
         own = {base_name(main.model)}
         bases = {name: base_name(spec.model) for name, spec in pools.items() if base_name(spec.model) not in own}
         with_adapters = {
@@ -202,6 +203,17 @@ class Releases:
             return ServingSpec.model_validate(content)
         except ValidationError as error:
             raise words(error, where, ServingSpec) from None
+
+    def _check_pools(self, servings: Mapping[str, ServingSpec]) -> None:
+        """Refuse an adapter whose base model two pools serve: its names could mean either."""
+        for index, adapter in enumerate(self.manifest.adapters):
+            keys = [key for key, spec in servings.items() if base_name(spec.model) == adapter.base]
+            if len(keys) > 1:
+                raise ConfigError(
+                    f"{adapter.base} is the base model of {' and of '.join(keys)}",
+                    where=f"{shown(self.path)}: adapters[{index}].base",
+                    hint="put the hosts of both into one pool, or serve another model in one of them",
+                )
 
     def _check_bases(self, model: ModelSpec, chosen: Sequence[tuple[int, ListedAdapter]]) -> None:
         """Refuse an adapter of another base model than the served one.

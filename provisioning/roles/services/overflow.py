@@ -58,9 +58,6 @@ USER = User(name=OVERFLOW_USER)
 
 IPV6 = 6
 
-BACKEND = "overflow"
-"""Of HAProxy; its other backends have the names of pools."""
-
 STOP_S = 60
 """How long a stop waits for answers of providers."""
 
@@ -198,9 +195,6 @@ def _check(host: HostRecord, spec: OverflowSpec, outputs: StackOutputs) -> None:
     if len(gateways) > 1:
         what = f"{len(gateways)} hosts have a gateway, and each would count its own spending"
         raise ConfigError(what, where="gateway.overflow", hint="write gateway.machine: {}, or leave out overflow")
-    if any(each.pool == BACKEND for each in outputs.hosts):
-        what = f"{BACKEND} is the name of the gateway's way to providers"
-        raise ConfigError(what, where="hosts: pool", hint="give the pool another name")
     if host.proxy is not None:
         what = f"{host.name} reaches the internet through a proxy, and providers are reached directly only"
         raise ConfigError(what, where="gateway.overflow", hint="leave out overflow, or the proxy of this host")

@@ -268,6 +268,21 @@ def test_hosts_can_be_looked_at_with_a_wrong_manifest(stack_file: Path, capsys: 
     assert "stacks/adapters/test.yaml: adapters: is missing" in capsys.readouterr().err
 
 
+def test_a_manifest_gives_no_name_to_two_pools(inventory: Path) -> None:
+    gate, *gpus = (host_values(name, address=f"203.0.113.{number}") for number, name in enumerate("gab", 1))
+    model = {"name": "large", "source": {"kind": "hub", "repo": "acme/large", "revision": "0" * 40}}
+    hosts = [gate, gpus[0], {**gpus[1], "pool": "large"}]
+    write(inventory, stack_values(*hosts, gateway_host="g", pools={"large": {"model": model}}))
+    manifest = inventory.parent / "adapters" / "test.yaml"
+    manifest.parent.mkdir()
+    source = {"kind": "folder", "path": "/adapter"}
+    plain = {"name": "large", "version": 1, "base": "tiny", "rank": 8, "target_modules": ["q_proj"]}
+    manifest.write_text(json.dumps({"adapters": [{**plain, "source": source, "sha256": "a" * 64}]}))
+    line = "with its adapters: pools.large.model.name: large is also a name in serving; give it another name"
+    with pytest.raises(ConfigError, match=line):
+        load(Target(inventory=str(inventory)))
+
+
 @pytest.mark.usefixtures("stack_file")
 def test_interrupted_up_differs_from_no_up(state: Path) -> None:
     """Once `status` said that there were no machines yet, although one was running."""

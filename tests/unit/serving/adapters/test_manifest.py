@@ -201,3 +201,10 @@ def test_a_manifest_that_does_not_fit_the_stack_is_refused(path: Path, name: str
     with pytest.raises(ConfigError) as caught:
         found.serving(spec(**changed))
     assert words in str(caught.value)
+
+
+def test_an_adapter_of_two_pools_is_refused(path: Path) -> None:
+    other = spec(model={**spec().model.model_dump(), "name": "other"})
+    words = rf"adapters\[0\].base: acme/base@{COMMIT} is the base model of serving and of pools.large; put the hosts"
+    with pytest.raises(ConfigError, match=words):
+        read(path, listed()).servings(spec(), {"large": other})

@@ -1,6 +1,7 @@
 """What a gateway has behind it: the engine of its own host, of a tunnel's far end, or the doors of other hosts."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from provisioning.roles.gateway.pools import engines_behind, pools_of
 from provisioning.roles.gateway.process import Places
 from provisioning.roles.host.layout import ENGINE_ENV, FIREWALL_RULES
 from provisioning.roles.services.engine_watch import SETTINGS as ENGINE_WATCH_SETTINGS
+from provisioning.templates import render as render_module
 from serving.spec.gateway_places import engine_places
+from serving.spec.pool_name import OWN_BACKENDS, RESERVED, is_reserved
 from tests.unit.provisioning.records import host_values, stack
 
 
@@ -53,6 +56,17 @@ def test_a_host_alone_has_its_own_engine_behind_it() -> None:
     (pool,) = pools_of(outputs, outputs.hosts[1], {})
     assert (pool.name, pool.behind_doors) == ("main", False)
     assert [(each.name, each.at, each.names) for each in pool.servers] == [("b", "127.0.0.1:8000", ("tiny",))]
+
+
+def test_no_pool_may_have_the_name_of_another_backend() -> None:
+    template = (Path(render_module.__file__).parent / "haproxy.cfg.j2").read_text(encoding="utf-8")
+    assert set(re.findall(r"^backend ([a-z-]+)$", template, re.MULTILINE)) == set(OWN_BACKENDS)
+    sections = re.findall(r"^(?:backend|frontend) ([a-z-]+)$", template, re.MULTILINE)
+    assert set(sections) == set(RESERVED)
+    door = (Path(render_module.__file__).parent / "haproxy-door.cfg.j2").read_text(encoding="utf-8")
+    own = [name for name in re.findall(r"^backend (.+)$", door, re.MULTILINE) if name != "{{ pool }}"]
+    assert own == ['metrics{{ path | replace("/", "-") }}']  # paths begin with /
+    assert is_reserved("metrics-node-metrics")
 
 
 def two_pools() -> StackOutputs:

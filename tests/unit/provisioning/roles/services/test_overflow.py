@@ -169,7 +169,6 @@ def test_the_record_of_an_earlier_version_goes_on(tmp_path: Path) -> None:
     ("given", "words"),
     [
         pytest.param(lambda: outputs(host_values("one"), host_values("two")), "2 hosts have a gateway", id="two caps"),
-        pytest.param(lambda: outputs(host_values(pool="overflow")), "way to providers", id="name of the backend"),
         pytest.param(lambda: outputs(host_values(proxy=PROXY)), "through a proxy", id="proxy"),
         pytest.param(
             lambda: outputs(providers=[provider("together", ca="no-such.pem")]), "cannot be read as PEM", id="no CA"

@@ -57,7 +57,8 @@ class Watch:
         notice = self._notice
         shown = [each for each in seen.findings if notice is None]
         self._write(ADVICE, shown[0] if shown else None)
-        if notice and notice.deadline and now >= notice.deadline - STOP_BEFORE_S and not self._stop_asked:
+        ends = notice is not None and notice.deadline is not None and now >= notice.deadline - STOP_BEFORE_S
+        if ends and not self._gone and not self._stop_asked:
             self._stop_asked = True
             (self._folder / STOP).touch()
             say("asks for the engine's stop")

@@ -146,6 +146,17 @@ def test_a_restart_of_the_service_lets_no_host_back_in(scene: Scene) -> None:
     assert scene.files() == {"notice.json", "stop"}
 
 
+def test_a_notice_of_an_earlier_process_that_the_cloud_does_not_know_stops_nothing(scene: Scene) -> None:
+    scene.says(TERMINATE)
+    scene.watch().step()
+    scene.says()
+    scene.now = NOW + 130
+    watch = scene.watch()
+    for _ in range(CANCELLED_LOOKS):
+        watch.step()
+    assert (scene.files(), watch.state) == (set(), "no notice")
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"kind": 1}'])
 def test_a_file_without_a_notice_goes_when_the_cloud_says_so(scene: Scene, text: str) -> None:
     (scene.folder / "notice.json").write_text(text)

@@ -225,11 +225,10 @@ def release(note: str) -> dict[str, str]:
 def queue(path: str, servers: list[str]) -> dict[str, Any] | None:
     """Return how many requests run at the engines and wait for them; None if no gateway runs.
 
-    `servers` are all hosts of one backend. `engine` is `UP` if one of them is. A host that the gateway does not have
-    yet, because no provision followed the `up` that made it, is `UNKNOWN`.
+    `servers` are the hosts of all pools. `engine` is `UP` if one of them is. A host that the gateway does not have yet,
+    because no provision followed the `up` that made it, is `UNKNOWN`.
     """
-    backend = servers[0].partition("/")[0]
-    names = [server.partition("/")[2] for server in servers]
+    asked = [(pool, name) for pool, _, name in (server.partition("/") for server in servers)]
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(ANSWER_S)
         try:
@@ -238,12 +237,13 @@ def queue(path: str, servers: list[str]) -> dict[str, Any] | None:
             return None
         connection.sendall(b"show stat\n")
         rows = list(csv.DictReader(connection.makefile(encoding="utf-8")))
-    seen = {row["svname"]: row for row in rows if row["# pxname"] == backend}
-    hosts = {name: seen[name]["status"] if name in seen else "UNKNOWN" for name in names}
-    known = [name for name in names if name in seen]
+    seen = {(row["# pxname"], row["svname"]): row for row in rows}
+    hosts = {name: seen[pool, name]["status"] if (pool, name) in seen else "UNKNOWN" for pool, name in asked}
+    known = [each for each in asked if each in seen]
+    queues = [each for each in sorted({(pool, "BACKEND") for pool, _ in asked}) if each in seen]
     return {
-        "running": sum(int(seen[name]["scur"]) for name in known),
-        "waiting": sum(int(seen[name]["qcur"]) for name in ("BACKEND", *known)),
+        "running": sum(int(seen[each]["scur"]) for each in known),
+        "waiting": sum(int(seen[each]["qcur"]) for each in (*queues, *known)),
         "engine": max(hosts.values(), key=lambda status: status.startswith("UP")),
         "hosts": hosts,
     }

@@ -1,9 +1,11 @@
 """Why a restart failed: from the journal, or from the kernel's count where a container's journal does not know."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,9 +13,13 @@ from core.errors import HostError
 from infra.contract.outputs import HostRecord
 from provisioning.hosts.target import Target
 from provisioning.operate import restart as module
-from provisioning.operate import rotation
+from provisioning.operate import rotation, status
 from provisioning.operate.host_status import HostStatus, Queue
 from provisioning.operate.unit_state import UnitState
+from provisioning.programs.host import status_report
+from tests.doubles.engine import running_engine
+from tests.gateways import engine_pool, gateway_before, gateway_spec
+from tests.unit.provisioning.operate.test_status import report
 from tests.unit.provisioning.records import host, host_values, stack
 
 PUBLISHED = stack(host_values("laptop"), host_values("front"), tunnel={"engine": "laptop", "gateway": "front"})
@@ -157,3 +163,30 @@ def test_a_host_is_back_when_the_gateway_takes_it_for_up_or_never_asks_it(
     monkeypatch.setattr(rotation, "connect", lambda _: nullcontext())
     monkeypatch.setattr(rotation, "ask", lambda *_: replace(SERVING, queue=queue))
     rotation.await_rotation(POOL, next(each for each in POOL.hosts if each.name == "a"), lambda _: None)
+
+
+def test_a_host_of_any_pool_is_waited_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A host of a second pool counted as one that the gateway never asks, so the next one went too soon."""
+    names = (("a", "main"), ("b", "large"), ("gate", "main"))
+    hosts = [host_values(name, pool=pool, address=f"203.0.113.{n}") for n, (name, pool) in enumerate(names, start=7)]
+    large = {"model": {"name": "large", "source": {"kind": "tiny", "name": "llama"}}}
+    outputs = stack(*hosts, gateway_host="gate", pools={"large": large})
+    told: list[str] = []
+    with running_engine() as one, running_engine() as two:
+        two.models = ("large",)
+        pools = [engine_pool({"a": one}), engine_pool({"b": two}, names=("large",), name="large")]
+        with gateway_before(tmp_path, pools, gateway_spec()) as gateway:
+            gateway.admin("disable health large/b; set server large/b health down")
+
+            def ask_program(_: object, __: object, ___: str, question: str) -> dict[str, Any]:
+                servers = json.loads(question)["gateway_servers"]
+                return report(queue=status_report.queue(gateway.places.admin_socket, servers))
+
+            def tell(words: str) -> None:
+                told.append(words)
+                gateway.admin("enable health large/b; set server large/b health up")
+
+            monkeypatch.setattr(rotation, "connect", lambda _: nullcontext())
+            monkeypatch.setattr(status, "ask_program", ask_program)
+            rotation.await_rotation(outputs, outputs.hosts[1], tell)
+    assert [words.split()[4] for words in told] == ["DOWN", "UP"]

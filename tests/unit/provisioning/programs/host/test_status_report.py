@@ -17,8 +17,8 @@ import pytest
 from core.paths import CHECKOUT
 from provisioning.programs.host import status_report as report
 from provisioning.programs.nvidia.llm_nvidia import main as driver
-from tests.doubles.engine import ENGINE_KEY, EngineDouble
-from tests.gateways import RunningGateway, free_port, wait_for
+from tests.doubles.engine import ENGINE_KEY, EngineDouble, running_engine
+from tests.gateways import RunningGateway, engine_pool, free_port, gateway_before, gateway_spec, wait_for
 from tests.unit.provisioning.conftest import NewGateway
 
 GIB = 1024**3
@@ -175,6 +175,30 @@ def test_engine_and_queue_are_those_of_the_moment(
     assert seen["certificate"]
     assert seen["unseen"] == {}
     assert ENGINE_KEY not in json.dumps(seen)
+
+
+def test_hosts_of_all_pools_are_counted(tmp_path: Path, engine: EngineDouble) -> None:
+    """Only the first pool was read: the hosts of the others were unknown, and their requests were not counted."""
+    engine.models = ("large",)
+    with running_engine() as other, running_engine() as dead:
+        dead.models = ("large",)
+        large = engine_pool({"h2": engine, "h3": dead}, names=("large",), name="large")
+        pools = [engine_pool({"h1": other}, names=("tiny",)), large]
+        with gateway_before(tmp_path, pools, gateway_spec()) as gateway, ThreadPoolExecutor(5) as clients:
+            gateway.admin("disable health large/h3; set server large/h3 health down")
+            engine.hold.clear()
+            other.hold.clear()
+            for body in [b'{"model":"tiny"}'] * 2 + [b'{"model":"large"}'] * 3:
+                clients.submit(gateway.ask, "POST", "/v1/chat/completions", body=body)
+            wait_for(lambda: (gateway.waiting(), gateway.waiting("large")) == (1, 2), "waiting requests in both pools")
+            wait_for(lambda: (engine.running, other.running) == (1, 1), "running requests in both pools")
+            queue = report.queue(gateway.places.admin_socket, ["main/h1", "large/h2", "large/h3", "new/h4"])
+            engine.hold.set()
+            other.hold.set()
+    assert queue is not None
+    assert (queue["running"], queue["waiting"], queue["engine"][:2]) == (2, 3, "UP")
+    states = {name: state.split()[0] for name, state in queue["hosts"].items()}  # before its first check: UP 1/3
+    assert states == {"h1": "UP", "h2": "UP", "h3": "DOWN", "h4": "UNKNOWN"}
 
 
 OLLAMA = {

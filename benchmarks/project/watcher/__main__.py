@@ -68,7 +68,7 @@ def sample(outputs: StackOutputs, host: HostRecord, seconds: float, seen: Sample
     """Run the sampler on one host until it ends."""
     to = SshTarget.of(host)
     ports = (str(AGENT_PORT), str(WATCH_METRICS_PORT))
-    words = (f"{seconds:.0f}", *ports, HAPROXY_ADMIN_SOCKET, str(outputs.serving.port))
+    words = (f"{seconds:.0f}", *ports, HAPROXY_ADMIN_SOCKET, str(outputs.serving_of(host).port))
     rest = ""
     try:
         with connect(to) as connection:
@@ -92,7 +92,8 @@ class Load:
         key = endpoint.api_key().get_secret_value()
         tls = tls_context(endpoint.ca)
         self._target = Target(address=url.hostname or "", port=url.port or HTTPS_PORT, key=key, tls=tls)
-        self._models = (endpoint.base_model, *endpoint.adapters)
+        bases = dict.fromkeys((endpoint.base_model, *endpoint.bases.values()))
+        self._models = (*bases, *endpoint.adapters)
         self._context = context_tokens
         self._chars_per_token = self._measured(endpoint)
         self.results: list[Result] = []
@@ -149,11 +150,11 @@ def main() -> int:
     engines = Topology(outputs).hosts_with(HostRole.ENGINE)
     if outputs.tunnel is not None:
         raise UsageError("is an engine behind a tunnel", where=options.stack, hint="name another stack")
-    places = host_places(outputs.serving, outputs.gateway) * len(engines)
+    places = sum(host_places(outputs.serving_of(host), outputs.gateway) for host in engines)
     clients = places + min(places, outputs.gateway.max_queue)
     seconds = options.minutes * 60
     endpoint = read_endpoint(endpoint_file(options.stack), hint=f"make provision STACK={options.stack}")
-    load = Load(endpoint, outputs.serving.model.context_tokens)
+    load = Load(endpoint, min(serving.model.context_tokens for serving in outputs.servings))
     say(f"→ load {options.stack}: {clients} clients at {places} places for {options.minutes:g} minutes")
     seen = [Sampled(host.name) for host in engines]
     threads = [

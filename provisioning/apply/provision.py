@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.console import next_command, say
-from core.errors import DeployError, UsageError
+from core.errors import DeployError, HostError, UsageError
 from core.runs import write_result
 from infra.contract.outputs import HostRecord
 from provisioning.access.credentials import drop_other_keys
 from provisioning.access.other_names import mention_other_name
+from provisioning.apply.asked_now import asked_now
 from provisioning.apply.closed_port import mention_closed_port
 from provisioning.apply.diagnosis import diagnose
 from provisioning.apply.reboots import bring
@@ -121,6 +122,8 @@ class _Run:
         mention_changed_file(target)
         self.hosts = choose(self.outputs, names)
         self._names_before = installed_names(self.outputs)
+        self._unknown_before = unknown_hosts(self.outputs)
+        self._kept: tuple[str, ...] = ()
         self.results: dict[str, HostResult] = {}
         self.failures = Failures(self.hosts, lambda name, error: self._progress.say(name, error_line(error)))
         self.resources: DesiredState
@@ -151,8 +154,8 @@ class _Run:
                         self.failures.add(host.name, None)
                     elif not self._dry_run:
                         note_names(self.outputs, self._names_of_engines([host]))
-            if not self._dry_run:  # hosts that failed are known from now on
-                tried = self._names_of_engines(self.hosts)
+            if not self._dry_run:  # hosts that failed are known from now on, but for those that the gateway asks
+                tried = [name for name in self._names_of_engines(self.hosts) if name not in self._kept]
                 has = installed_names(self.outputs)
                 note_names(self.outputs, {name: has[name] for name in tried})
         finally:
@@ -192,6 +195,17 @@ class _Run:
     ) -> Iterator[tuple[HostRecord, HostResult | DeployError]]:
         """Bring the host with the gateway to its list, made again if a host behind it has not what was expected."""
         installed = expected if self._dry_run else installed_names(self.outputs)
+        lost = [name for name in self._unknown_before if not installed[name]]
+        if hosts and lost and "gateway" in self._roles and not self._dry_run:
+            try:
+                self._kept = asked_now(self.outputs, hosts[0], lost)
+            except DeployError as error:
+                yield hosts[0], error
+                return
+            if self._kept:
+                what = f"was left as it is: it would lose {', '.join(self._kept)}, which it asks and which failed here"
+                yield hosts[0], HostError(what, where=hosts[0].name)
+                return
         behind = [each for each in self.outputs.hosts if hosts and each.name in installed]
         for name in [each.name for each in behind if not names_in_pool(self.outputs, each, installed[each.name])]:
             self._progress.say(name, f"! gets no requests from {hosts[0].name} until a provision of it succeeds")

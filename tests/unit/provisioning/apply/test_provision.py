@@ -339,6 +339,7 @@ def test_the_gateways_host_comes_last_and_asks_a_failed_host_for_nothing(
 
     monkeypatch.setattr(module, "load", lambda _: outputs)
     monkeypatch.setattr(module, "bring", bring)
+    monkeypatch.setattr(module, "asked_now", lambda *_: ())
     with pytest.raises(HostError, match="1 of 3 hosts failed: b"):
         run(roles=ROLES)
     assert list(brought)[-1] == "gate"
@@ -384,7 +385,31 @@ def test_a_host_that_failed_keeps_the_gateway_from_no_later_change(monkeypatch: 
     outputs = stack(*hosts, gateway_host="gate")
     monkeypatch.setattr(module, "load", lambda _: outputs)
     monkeypatch.setattr(module, "bring", lambda host, _, **__: HostResult(host=host.name, ok=host.name != "a"))
+    monkeypatch.setattr(module, "asked_now", lambda *_: ())
     with pytest.raises(HostError, match="1 of 3 hosts failed: a"):
         run(roles=ROLES)
     assert (installed_names(outputs)["a"], unknown_hosts(outputs)) == ((), ())
     assert provision(Target(stack="test"), names=["gate"], roles=("gateway",), at_once=8) == 0
+
+
+@pytest.mark.usefixtures("runs")
+def test_a_new_checkout_takes_no_serving_host_from_the_gateway(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The SSH of one host failed for a moment, and the gateway stopped asking it although it served."""
+    hosts = [host_values(name, address=f"203.0.113.{index}") for index, name in enumerate(("a", "b", "gate"), start=7)]
+    outputs = stack(*hosts, gateway_host="gate")
+    brought: list[str] = []
+
+    def bring(host: HostRecord, _: Any, **__: Any) -> HostResult:
+        brought.append(host.name)
+        return HostResult(host=host.name, ok=host.name != "a")
+
+    monkeypatch.setattr(module, "load", lambda _: outputs)
+    monkeypatch.setattr(module, "bring", bring)
+    monkeypatch.setattr(module, "asked_now", lambda _, __, names: tuple(names))
+    with pytest.raises(HostError, match="2 of 3 hosts failed: a, gate"):
+        run(roles=ROLES)
+    assert sorted(brought) == ["a", "b"]
+    assert unknown_hosts(outputs) == ("a",)
+    assert "was left as it is: it would lose a" in capsys.readouterr().err

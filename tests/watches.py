@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from core.files import write_atomically
 from core.paths import CHECKOUT
 from tests.doubles.engine import ENGINE_KEY
 from tests.gateways import ADDRESS, DEADLINE_S, free_port, wait_for
@@ -21,14 +22,14 @@ FRONT, CORE = 10, 11
 
 
 def put(proc: Path, pid: int, name: str, *states: str, cgroup: str = f"0::/{UNIT}", ticks: int = 0) -> None:
-    """Put a process with one thread for each state into a made /proc."""
+    """Put a process with one thread for each state into a made /proc, where no reader sees half of a file."""
     for number, state in enumerate(states):
         folder = proc / str(pid) / "task" / str(pid + number)
         folder.mkdir(parents=True, exist_ok=True)
         fields = [state, "1", *["0"] * 9, str(ticks), "50", *["0"] * 6, str(1000 + pid), *["0"] * 20]
-        (folder / "stat").write_text(f"{pid + number} ({name}) {' '.join(fields)}\n")
-    (proc / str(pid) / "stat").write_text((proc / str(pid) / "task" / str(pid) / "stat").read_text())
-    (proc / str(pid) / "cgroup").write_text(cgroup + "\n")
+        write_atomically(folder / "stat", f"{pid + number} ({name}) {' '.join(fields)}\n")
+    write_atomically(proc / str(pid) / "stat", (proc / str(pid) / "task" / str(pid) / "stat").read_text())
+    write_atomically(proc / str(pid) / "cgroup", cgroup + "\n")
 
 
 @dataclass

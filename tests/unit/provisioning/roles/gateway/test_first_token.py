@@ -43,11 +43,11 @@ def test_the_first_token_is_timed_and_not_the_head(new_gateway: NewGateway, engi
     engine.steps = steps = Computing()
     with gateway.connect() as connection:
         connection.sendall(REQUEST.encode())
-        head = connection.recv(65536)
-        threading.Timer(0.1, steps.release, [len(TOKENS)]).start()
-        assert (head + read_all(connection)).startswith(b"HTTP/1.1 200 ")
+        assert steps.head_sent.wait(DEADLINE_S)
+        threading.Timer(0.5, steps.release, [len(TOKENS)]).start()  # HAProxy reads the head meanwhile, and holds it
+        assert read_all(connection).startswith(b"HTTP/1.1 200 ")
     line = gateway.logged("it")
-    assert line["first_byte_ms"] + 98 <= int(line["first_token_ms"]) <= line["total_ms"] + 1
+    assert line["first_byte_ms"] < int(line["first_token_ms"]) <= line["total_ms"] + 1
 
 
 def test_client_that_hangs_up_before_the_first_token_ends_the_engines_work(

@@ -145,7 +145,7 @@ def _removed() -> Command:
     """Return the command that stops all of it, with its files removed. The measured data and the packages remain."""
     ours = [unit for unit in MONITORING_UNITS if unit not in DISTRIBUTION_UNITS]
     stop = f"systemctl disable --now {' '.join(ours)} 2>/dev/null; "
-    stop += 'for unit; do file="/etc/systemd/system/$unit.d/50-llm-deploy.conf"; '
+    stop += f'for unit; do file="{drop_in_path("$unit")}"; '
     stop += '[ ! -e "$file" ] || { systemctl disable --now "$unit"; rm -f "$file"; }; done; '
     remove = f"rm -rf {MONITORING_DIR} {HOST_METRICS_DIR} && systemctl daemon-reload"
     return Command(

@@ -465,33 +465,37 @@ def refusals(gateway: RunningGateway, count: int) -> list[int]:
     return times
 
 
-def test_refused_clients_get_their_turns_one_after_another(
+def full(
     people: ThreadPoolExecutor, new_gateway: NewGateway, engine: EngineDouble
-) -> None:
+) -> tuple[RunningGateway, Future[Reply]]:
+    """Return a gateway without a queue that knows what a request takes, and the request that has its only place."""
     gateway = new_gateway(max_concurrency=1, max_queue=0)
     learn(gateway, engine)
     engine.token_s = 0
-    held = hold(people, gateway, engine, 1)
+    held = hold(people, gateway, engine, 1)[0]
     wait_for(lambda: ask(gateway).headers["retry-after"] != "10", "the gateway knows what a request takes")
+    return gateway, held
+
+
+def test_refused_clients_get_their_turns_one_after_another(
+    people: ThreadPoolExecutor, new_gateway: NewGateway, engine: EngineDouble
+) -> None:
+    gateway, held = full(people, new_gateway, engine)
     times = [int(ask(gateway).headers["retry-after"]) for _ in range(20)]
     assert times == sorted(times)
     assert times[-1] > times[0]
     engine.hold.set()
-    assert held[0].result().status == 200
+    assert held.result().status == 200
 
 
 def test_clients_that_never_come_back_leave_no_long_turns_behind(
     people: ThreadPoolExecutor, new_gateway: NewGateway, engine: EngineDouble
 ) -> None:
-    gateway = new_gateway(max_concurrency=1, max_queue=0)
-    learn(gateway, engine)
-    engine.token_s = 0
-    held = hold(people, gateway, engine, 1)
-    wait_for(lambda: ask(gateway).headers["retry-after"] != "10", "the gateway knows what a request takes")
+    gateway, held = full(people, new_gateway, engine)
     times = refusals(gateway, 1500)
     assert max(times) == times[-1] == 600
     engine.hold.set()
-    assert held[0].result().status == 200
+    assert held.result().status == 200
     hold(people, gateway, engine, 1)
     assert int(ask(gateway).headers["retry-after"]) < 60
 
@@ -499,17 +503,13 @@ def test_clients_that_never_come_back_leave_no_long_turns_behind(
 def test_a_client_that_never_waits_for_its_turn_delays_itself_alone(
     people: ThreadPoolExecutor, new_gateway: NewGateway, engine: EngineDouble
 ) -> None:
-    gateway = new_gateway(max_concurrency=1, max_queue=0)
-    learn(gateway, engine)
-    engine.token_s = 0
-    held = hold(people, gateway, engine, 1)
-    wait_for(lambda: ask(gateway).headers["retry-after"] != "10", "the gateway knows what a request takes")
+    gateway, held = full(people, new_gateway, engine)
     assert refusals(gateway, 200)[-1] > 60
     others = [int(ask(gateway, key=SECOND_KEY).headers["retry-after"]) for _ in range(5)]
     assert others == sorted(others)
     assert others[-1] < 30
     engine.hold.set()
-    assert held[0].result().status == 200
+    assert held.result().status == 200
 
 
 def test_answers_are_shorter_above_a_wait(

@@ -81,7 +81,8 @@ class Connection:
         """Send bytes as they are and wait for the end of the one answer."""
         sent = time.monotonic()
         try:
-            if self._socket is None:
+            if self._socket is None or self._is_over():
+                self.close()
                 self.open()
                 sent = time.monotonic()
             async with asyncio.timeout(timeout_s):
@@ -105,6 +106,17 @@ class Connection:
                 raise
         connection.setblocking(False)
         self._socket = connection
+
+    def _is_over(self) -> bool:
+        """Return whether the other side closed the connection while nothing was asked, as it may at any time."""
+        assert self._socket is not None  # noqa: S101
+        try:
+            self._socket.recv(1)
+        except WANT:
+            return False
+        except OSError:
+            pass
+        return True
 
     def close(self) -> None:
         """Close the connection; the next request opens another one."""

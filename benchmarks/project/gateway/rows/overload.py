@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from dataclasses import dataclass
 
 from benchmarks.project.gateway.harness.bench import Bench, chat, gateway, memory_mib, stand_ins, target_of
@@ -106,7 +107,8 @@ def _report(bench: Bench, saturation: float, seconds: float, seen: Seen) -> None
         "served": len(served),
         "refused": len(refused),
         "with_retry_after": len(quick),
-        "broken": len(broken),
+        "broken": sorted(each.status for each in broken),
+        "second_tries_by_status": Counter(str(each.status) for each in second),
         "second_tries": len(second),
         "retry_after_s": sorted({each.retry_after for each in first if each.retry_after is not None})[:20],
         "memory_mib": [round(each, 1) for each in seen.memory],

@@ -105,14 +105,11 @@ end
 -- free place, or the request waits in the pool's queue. Sets txn.bound if other hosts of the pool lack the model.
 -- Returns whether a place is free.
 local function choose(txn)
-  local model = policy.models[txn:get_var("txn.model") or ""]
-  if not model then
-    return
-  end
-  local pool, name = policy.pools[model.pool], model.name
-  if #pool.servers == 1 then
+  local model, pool = policy.models[txn:get_var("txn.model") or ""], policy.pools[txn:get_var("txn.pool")]
+  if not model or #pool.servers == 1 then -- without a model: a GET
     return txn.f:be_conn(pool.name) < pool.places
   end
+  local name = model.name
   local head = txn:get_var("txn.head")
   local able, everyone, connected = {}, true, 0
   for _, server in ipairs(pool.servers) do

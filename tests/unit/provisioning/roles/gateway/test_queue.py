@@ -94,6 +94,23 @@ def test_waiting_request_is_served_in_turn(
     assert max(line["queued_before"] for line in gateway.log_lines()) >= 2
 
 
+@pytest.mark.parametrize("asked", [("POST", "/v1/completions", CHAT), ("GET", "/v1/models", b"")], ids=("POST", "GET"))
+def test_only_a_request_that_found_no_free_place_has_waited(
+    people: ThreadPoolExecutor, new_gateway: NewGateway, engine: EngineDouble, asked: tuple[str, str, bytes]
+) -> None:
+    """The log once said of each GET that it had waited."""
+    method, path, body = asked
+    gateway = new_gateway(max_concurrency=1, max_queue=5)
+    assert gateway.ask(method, path, "X-Request-Id: free", body=body).status == 200
+    wait_for(lambda: engine.running == 0, "the first request's end")
+    (running,) = fill(people, gateway, engine, running=1, waiting=0)
+    waiting = people.submit(gateway.ask, method, path, "X-Request-Id: full", body=body)
+    wait_for(lambda: gateway.waiting() == 1, "the second request")
+    engine.hold.set()
+    assert (running.result().status, waiting.result().status) == (200, 200)
+    assert (gateway.logged("free")["waited"], gateway.logged("full")["waited"]) == ("-", "yes")
+
+
 def test_client_that_hangs_up_frees_its_place_in_the_queue(
     people: ThreadPoolExecutor, new_gateway: NewGateway, engine: EngineDouble
 ) -> None:

@@ -26,10 +26,10 @@ def current(folder: Path) -> Notice | None:
     try:
         text = (folder / NOTICE).read_text(encoding="utf-8")
     except FileNotFoundError:
-        text = ""
-    except OSError:
+        text = None
+    except (OSError, ValueError):  # ValueError: bytes that are no UTF-8
         text = "{}"
-    if text:
+    if text is not None:
         return _of(text)
     if (folder / DRAIN).exists():
         return Notice("the engine is about to stop", "host")
@@ -40,7 +40,7 @@ def _of(text: str) -> Notice:
     try:
         seen = json.loads(text)
         source, kind, deadline = str(seen["source"]), str(seen["kind"]), float(seen.get("deadline") or 0)
-    except (ValueError, KeyError, TypeError, AttributeError):
+        end = f" at {datetime.fromtimestamp(deadline, tz=timezone.utc):%H:%M:%S UTC}" if deadline else ""
+    except (ValueError, OverflowError, KeyError, TypeError, AttributeError):
         return Notice("a notice that cannot be read", "unknown")
-    end = f" at {datetime.fromtimestamp(deadline, tz=timezone.utc):%H:%M:%S UTC}" if deadline else ""
     return Notice(f"{source} takes the machine back{end}: {kind}", source, deadline)

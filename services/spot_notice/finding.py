@@ -1,7 +1,7 @@
 """What a cloud said about the end of this machine, and what follows from it. Values and pure functions."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 LEAD_S = 300.0
 """A notice that comes earlier than this before the end is only shown until then: the host serves meanwhile."""
@@ -46,3 +46,16 @@ def draining(findings: Sequence[Finding], now: float, *, on_advice: bool) -> Fin
         if (on_advice or not each.advice) and (each.deadline is None or each.deadline - now <= LEAD_S)
     ]
     return min(due, key=lambda each: (each.advice, each.deadline or float("inf")), default=None)
+
+
+def as_first_seen(found: Finding, earlier: Sequence[Finding], now: float) -> Finding:
+    """Return `found` with the times that it had before this service was restarted, if it is among `earlier`.
+
+    GCP says no end: it counts from the first look, and a restart must not move it.
+    """
+    for each in earlier:
+        if (each.kind, each.source) != (found.kind, found.source) or found.deadline is None or each.deadline is None:
+            continue
+        if each.at < found.at and now < each.deadline <= found.deadline:
+            return replace(found, at=each.at, deadline=each.deadline)
+    return found

@@ -14,7 +14,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from services.spot_notice.amazon import Amazon
-from services.spot_notice.finding import Finding, Seen, draining
+from services.spot_notice.finding import Finding, Seen, as_first_seen, draining
 from services.spot_notice.google import Google
 from services.spot_notice.settings import Settings
 from services.systemd import notify
@@ -41,7 +41,9 @@ class Watch:
         self._look = look
         self._clock = clock
         self._folder = Path(settings.notice_dir)
-        self._notice = self._of_an_earlier_process()
+        self._notice = self._written(NOTICE)
+        recommendation = self._written(ADVICE)
+        self._earlier = tuple(each for each in (self._notice, recommendation) if each)
         self._gone = 0
         self._problem = ""
         self._stop_asked = False
@@ -53,9 +55,10 @@ class Watch:
         """Ask the cloud once, and do what follows."""
         seen, now = self._look(), self._clock()
         on_advice = self._settings.drain_on_rebalance
-        self._keep_notice(seen, draining(seen.findings, now, on_advice=on_advice))
+        findings = [as_first_seen(each, self._earlier, now) for each in seen.findings]
+        self._keep_notice(seen, draining(findings, now, on_advice=on_advice))
         notice = self._notice
-        shown = [each for each in seen.findings if notice is None]
+        shown = [each for each in findings if notice is None]
         self._write(ADVICE, shown[0] if shown else None)
         ends = notice is not None and notice.deadline is not None and now >= notice.deadline - STOP_BEFORE_S
         if ends and not self._gone and not self._stop_asked:
@@ -86,10 +89,10 @@ class Watch:
                 self._write(NOTICE, None)
                 self._write(SENT, None)
 
-    def _of_an_earlier_process(self) -> Finding | None:
-        """Return the notice that this service wrote before it was started again; None if there is none to read."""
+    def _written(self, name: str) -> Finding | None:
+        """Return what this service wrote before it was started again; None if there is nothing to read."""
         try:
-            return Finding(**json.loads((self._folder / NOTICE).read_text(encoding="utf-8")))
+            return Finding(**json.loads((self._folder / name).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return None
 

@@ -231,6 +231,13 @@ NOTICES = {
     ),
     "without an end": ('{"kind": "rebalance", "source": "aws"}', "drain # aws takes the machine back: rebalance", "0"),
     "broken": ("{", "drain # a notice that cannot be read", "0"),
+    "empty": ("", "drain # a notice that cannot be read", "0"),
+    "no year that exists": (
+        '{"kind": "stop", "source": "aws", "deadline": 1e300}',
+        "drain # a notice that cannot be read",
+        "0",
+    ),
+    "no text": ("\udcff", "drain # a notice that cannot be read", "0"),
     "not a mapping": ("[]", "drain # a notice that cannot be read", "0"),
     "with another line": (
         '{"kind": "a\\nup ready # 100%", "source": "x"}',
@@ -244,7 +251,7 @@ NOTICES = {
 def test_a_notice_drains_at_once(scene: Scene, text: str, line: str, deadline: str) -> None:
     watch = scene.watch()
     scene.pass_by(watch, 20)
-    (scene.folder / "notice.json").write_text(text)
+    (scene.folder / "notice.json").write_text(text, encoding="utf-8", errors="surrogateescape")
     assert watch.agent_line().strip() == line
     assert f"llm_watch_notice_deadline_timestamp_seconds {deadline}" in watch.metrics()
     assert 'state="drain"' in watch.metrics()

@@ -146,6 +146,35 @@ def test_a_restart_of_the_service_lets_no_host_back_in(scene: Scene) -> None:
     assert scene.files() == {"notice.json", "stop"}
 
 
+@pytest.mark.parametrize(
+    ("kind", "notice_s", "restart_s"),
+    [pytest.param("preempted", 30, 15, id="preempted"), pytest.param("maintenance", 3600, 600, id="shown only yet")],
+)
+def test_a_restart_of_the_service_does_not_move_the_end(scene: Scene, kind: str, notice_s: int, restart_s: int) -> None:
+    """GCP says no end, so Google counts it from the first look. A restart once moved it behind the machine's end."""
+    scene.says(Finding(kind, "gcp", NOW, NOW + notice_s))
+    scene.watch().step()
+    scene.now = NOW + restart_s
+    scene.says(Finding(kind, "gcp", scene.now, scene.now + notice_s))
+    watch = scene.watch()
+    watch.step()
+    scene.now = NOW + notice_s - 10
+    watch.step()
+    assert scene.files() == {"notice.json", "stop"}
+    assert json.loads((scene.folder / "notice.json").read_text())["deadline"] == NOW + notice_s
+
+
+def test_a_notice_after_an_earlier_ones_end_has_an_end_of_its_own(scene: Scene) -> None:
+    scene.says(Finding("preempted", "gcp", NOW, NOW + 30))
+    scene.watch().step()
+    scene.now = NOW + 1000
+    scene.says(Finding("preempted", "gcp", scene.now, scene.now + 30))
+    watch = scene.watch()
+    watch.step()
+    assert scene.files() == {"notice.json"}
+    assert json.loads((scene.folder / "notice.json").read_text())["deadline"] == NOW + 1030
+
+
 def test_a_notice_of_an_earlier_process_that_the_cloud_does_not_know_stops_nothing(scene: Scene) -> None:
     scene.says(TERMINATE)
     scene.watch().step()

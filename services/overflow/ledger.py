@@ -47,6 +47,10 @@ CREATE TABLE totals (
 """`charges`: one row a request; `settled` is empty while the reservation counts. `totals`: their sums, which outlive
 them; `spent` counts reservations too, `unsettled` is their part. Amounts in nano-USD, days in UTC."""
 
+ABOVE = "CREATE INDEX IF NOT EXISTS charges_above ON charges (provider, day) WHERE settled > reserved"
+"""For `_EXCEEDED`, which each reservation asks: with 200,000 charges it took 290 ms without this. Ledgers of earlier
+releases have it from their next start on."""
+
 KEEP_DAYS = 62
 """Charges older than this are deleted at a start; their totals stay."""
 
@@ -110,6 +114,7 @@ class Ledger:
                 self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             elif version != SCHEMA_VERSION:
                 raise sqlite3.DatabaseError(f"the ledger has version {version}, not {SCHEMA_VERSION}")
+            self._db.execute(ABOVE)
             oldest = int((clock() - KEEP_DAYS * 86_400) * 1000)
             self._db.execute("DELETE FROM charges WHERE at_ms < ?", (oldest,))
 

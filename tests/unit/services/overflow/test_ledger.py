@@ -12,7 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from services.overflow.ledger import CannotReserveError, Ledger, Worst, seconds_to_next_day, seconds_to_next_month
+from services.overflow.ledger import (
+    SCHEMA,
+    SCHEMA_VERSION,
+    CannotReserveError,
+    Ledger,
+    Worst,
+    seconds_to_next_day,
+    seconds_to_next_month,
+)
 from services.overflow.settings import Cap
 from tests.overflows import RICH, provider_at, spent_in
 
@@ -71,6 +79,26 @@ def test_another_providers_spending_counts_in_the_common_cap_alone(ledger: Ledge
     reserve(ledger, 60, own=Cap(100, 100))
     with pytest.raises(CannotReserveError):
         reserve(ledger, 60, Cap(150, 150))
+
+
+def test_a_long_record_makes_no_reservation_slower(tmp_path: Path, clock: Clock) -> None:
+    """Each reservation once looked at all charges of its provider."""
+
+    def steps(ledger: Ledger) -> int:
+        found: list[int] = []
+        ledger._db.set_progress_handler(lambda: found.append(1), 10)
+        reserve(ledger, 1)
+        ledger._db.set_progress_handler(None, 0)
+        return len(found)
+
+    with closing(sqlite3.connect(tmp_path / "ledger")) as db:  # as an earlier release left it
+        db.executescript(f"{SCHEMA} PRAGMA user_version = {SCHEMA_VERSION};")
+        row = ("first", "app", "tiny", int((NOON - DAY_S) * 1000), "2026-11-29", 1, 2, 1)
+        names = "provider, client, model, at_ms, day, reserved_tokens, reserved, settled"
+        db.executemany(f"INSERT INTO charges ({names}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", [row] * 1000)  # noqa: S608
+        db.commit()
+    long = steps(Ledger(str(tmp_path / "ledger"), clock))
+    assert long < 2 * steps(Ledger(str(tmp_path / "another"), clock))
 
 
 def test_a_settlement_frees_the_difference_and_counts_once(ledger: Ledger) -> None:

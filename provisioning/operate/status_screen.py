@@ -1,6 +1,7 @@
 """One host's status as one screen; `!` marks what needs attention."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from provisioning.operate.host_status import GpuState, HostStatus, LoadedModel, Tokens
 from provisioning.operate.unit_state import CAME_BACK
@@ -29,20 +30,34 @@ PASSING = {
 """What systemd is doing with the engine, in plain words."""
 
 
+LABEL_WIDTH = 18
+"""The least: a host with a unit of a longer name has a wider column."""
+
+
+class Line(NamedTuple):
+    """One line: what it is about, and its state."""
+
+    label: str
+    words: str
+    bad: bool
+
+
 def screen(status: HostStatus) -> str:
     """Return the lines."""
     if status.error:
         return f"✗ {status.error}"
     head = f"{'✓' if status.serves else '✗'} {status.host} ({status.address})"
     parts = (_units, _engine, _gateway, _gpus, _space, _system, _trouble)
-    return "\n".join([head, *(line for part in parts for line in part(status))])
+    lines = [line for part in parts for line in part(status)]
+    width = max([LABEL_WIDTH, *(len(line.label) for line in lines)])
+    return "\n".join([head, *(f"{'!' if bad else ' '} {label:<{width}} {words}" for label, words, bad in lines)])
 
 
-def _line(label: str, words: str, *, bad: bool = False) -> str:
-    return f"{'!' if bad else ' '} {label:<18} {words}"
+def _line(label: str, words: str, *, bad: bool = False) -> Line:
+    return Line(label, words, bad)
 
 
-def _units(status: HostStatus) -> Iterator[str]:
+def _units(status: HostStatus) -> Iterator[Line]:
     for unit in status.units:
         since = f" since {unit.since}" if unit.since else ""
         state, comma, often = unit.words.partition(CAME_BACK)  # `since` belongs to the state
@@ -55,7 +70,7 @@ def _units(status: HostStatus) -> Iterator[str]:
         yield _line("firewall", words, bad=True)
 
 
-def _engine(status: HostStatus) -> Iterator[str]:
+def _engine(status: HostStatus) -> Iterator[Line]:
     if not status.engine_on_loopback:
         return
     if status.models is None and status.engine_wanted and not status.engine_installed:
@@ -82,7 +97,7 @@ def _engine(status: HostStatus) -> Iterator[str]:
         yield _loaded(model, gpu_wanted=status.gpu_wanted)
 
 
-def _tokens(tokens: Tokens) -> str:
+def _tokens(tokens: Tokens) -> Line:
     if tokens.busy:
         return _line("token", f"{tokens.problem}; the engine is busy with other requests", bad=True)
     if tokens.problem:
@@ -90,12 +105,12 @@ def _tokens(tokens: Tokens) -> str:
     return _line("token", ", ".join(f"{name} {seconds:.2f} s" for name, seconds in tokens.seconds.items()))
 
 
-def _loaded(model: LoadedModel, *, gpu_wanted: bool) -> str:
+def _loaded(model: LoadedModel, *, gpu_wanted: bool) -> Line:
     where = f"{model.gpu_percent} % on the GPU" if model.gpu_percent or gpu_wanted else "on the CPU"
     return _line("loaded", f"{model.name}: {model.gib:.1f} GiB, {where}", bad=gpu_wanted and model.gpu_percent < 100)  # noqa: PLR2004
 
 
-def _gateway(status: HostStatus) -> Iterator[str]:
+def _gateway(status: HostStatus) -> Iterator[Line]:
     if not status.gateway_wanted:
         return
     queue = status.queue
@@ -115,7 +130,7 @@ def _gateway(status: HostStatus) -> Iterator[str]:
     yield _line("certificate", words, bad=days is None or days < CERTIFICATE_SOON_DAYS)
 
 
-def _gpus(status: HostStatus) -> Iterator[str]:
+def _gpus(status: HostStatus) -> Iterator[Line]:
     if status.gpu_wanted and not status.gpus:
         yield _line("gpu", "nvidia-smi finds no GPU: the driver is missing or does not match the kernel", bad=True)
     for gpu in status.gpus:
@@ -132,14 +147,14 @@ def _gpu_words(gpu: GpuState) -> str:
     return f"{gpu.name}: {used} of {total} GiB used{busy}{heat}, driver {gpu.driver}"
 
 
-def _space(status: HostStatus) -> Iterator[str]:
+def _space(status: HostStatus) -> Iterator[Line]:
     for each in status.space:
         words = f"{each.free_gib:.1f} of {each.total_gib:.1f} GiB free"
         full = each.free_gib < LITTLE * each.total_gib
         yield _line(each.name, words, bad=full and each.name != "swap")  # used swap is normal
 
 
-def _system(status: HostStatus) -> Iterator[str]:
+def _system(status: HostStatus) -> Iterator[Line]:
     ahead_s = status.clock_ahead_s
     if ahead_s is not None and abs(ahead_s) > CLOCK_WRONG_S:
         yield _line("clock", f"{_duration(abs(ahead_s))} {'ahead' if ahead_s > 0 else 'behind'}", bad=True)
@@ -156,7 +171,7 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} seconds"
 
 
-def _trouble(status: HostStatus) -> Iterator[str]:
+def _trouble(status: HostStatus) -> Iterator[Line]:
     if status.oom_kills:
         yield _line("memory", f"ran out: {status.oom_kills} processes killed since the last boot", bad=True)
     for text in status.last_errors:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -27,6 +28,11 @@ class Said:
     status: int
     out: str
     err: str
+
+    @property
+    def columns(self) -> str:
+        """The output with two blanks between columns: they are as wide as their longest word."""
+        return re.sub(" {2,}", "  ", self.out)
 
     @property
     def error(self) -> str:

@@ -29,8 +29,8 @@ def test_status_of_a_bare_machine_says_what_is_missing_and_ends_with_1(machine: 
     done = fab.run("status")
     assert done.status == 1
     assert done.out.startswith(f"✗ {machine.name} ({machine.address})\n")
-    assert "! engine             not installed\n" in done.out
-    assert "! certificate        unknown: the gateway does not answer\n" in done.out
+    assert "! engine  not installed\n" in done.columns
+    assert "! certificate  unknown: the gateway does not answer\n" in done.columns
     assert f"next: make provision INVENTORY={fab.inventory}" in done.err
 
 
@@ -114,11 +114,11 @@ def test_restart_of_an_engine_that_cannot_start_ends_with_the_cause(machine: Hos
 def test_status_of_a_machine_that_serves_ends_with_0(serving: Fab) -> None:
     done = serving.run("status")
     assert done.status == 0, done.out
-    assert re.search(r"^  engine             vLLM 0\.\d+\.\d+$", done.out, re.MULTILINE)
-    assert "  models             tiny\n" in done.out
-    assert "  adapters           contract, contract@3, summary, summary@1\n" in done.out
-    assert "  queue              0 of 4 running, 0 of 64 waiting\n" in done.out
-    assert re.search(r"^  memory             \d\.\d of 6\.0 GiB free$", done.out, re.MULTILINE)  # and not the host's
+    assert re.search(r"^  engine  vLLM 0\.\d+\.\d+$", done.columns, re.MULTILINE)
+    assert "  models  tiny\n" in done.columns
+    assert "  adapters  contract, contract@3, summary, summary@1\n" in done.columns
+    assert "  queue  0 of 4 running, 0 of 64 waiting\n" in done.columns
+    assert re.search(r"^  memory  \d\.\d of 6\.0 GiB free$", done.columns, re.MULTILINE)  # and not the host's
     assert "89 days left" in done.out
     assert all(line.startswith(("✓", " ", "! error")) for line in done.out.splitlines()), done.out
 

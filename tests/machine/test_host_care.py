@@ -217,11 +217,11 @@ def test_an_engine_that_dies_in_a_loop_stays_down_and_is_reported_clearly(care: 
     with full_data_disk(care.host):
         seen = care.fab.run("status")
     assert seen.status == 1
-    assert "! vllm               failed (failed), ended with status 1, systemd gave up after 5 starts since" in seen.out
-    assert "! models             the engine does not answer" in seen.out
-    assert "! queue              no gateway is running" in seen.out
-    assert "! /var/lib/llm       0.0 of 0.0 GiB free" in seen.out
-    assert "! error              " in seen.out
+    assert "! vllm  failed (failed), ended with status 1, systemd gave up after 5 starts since" in seen.columns
+    assert "! models  the engine does not answer" in seen.columns
+    assert "! queue  no gateway is running" in seen.columns
+    assert "! /var/lib/llm  0.0 of 0.0 GiB free" in seen.columns
+    assert "! error  " in seen.columns
     assert "not seen" not in seen.out
     failed = care.fab.run("restart")
     assert failed.status == 1
@@ -263,7 +263,7 @@ def test_a_wrong_clock_is_reported_and_stops_only_apt(care: Care) -> None:
     assert bring(care.host, [Packages(name="skew", present=("libfaketime",))]).result.ok
     remote(care.host, SKEWED.format(skew="-5y"))
     try:
-        assert "! clock              18" in care.fab.run("status").out  # some 1825 days
+        assert "! clock  18" in care.fab.run("status").columns  # some 1825 days
         remote(care.host, "rm -rf /var/lib/apt/lists/*")
         desired = [Packages(name="more", present=("bc",)), *release_of("1.1")]
         behind = bring(care.host, desired)

@@ -241,6 +241,13 @@ def test_what_needs_attention_is_marked(changed: dict[str, Any], line: str) -> N
     assert line in screen(status(**changed)).splitlines()
 
 
+def test_a_long_name_of_a_unit_widens_the_column() -> None:
+    seen = status(units=[unit("vllm.service"), unit("prometheus-node-exporter.service")])
+    _, *lines = screen(seen).splitlines()
+    assert {line[: len("  prometheus-node-exporter ")][-1] for line in lines} == {" "}
+    assert {line[len("  prometheus-node-exporter ")] for line in lines}.isdisjoint({" "})
+
+
 SHOWN = {
     "unit that came back": (
         {"units": [{**unit("vllm.service", restarts=1), "StateChangeTimestamp": "Sat 2026-11-21 11:00:00 UTC"}]},

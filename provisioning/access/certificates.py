@@ -6,6 +6,7 @@ cryptography, so it is imported late.
 
 import ipaddress
 import secrets
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -26,21 +27,43 @@ CA_DAYS = 3650
 CA_LAST_DAYS = 400
 """A CA that expires sooner is replaced: it would sign certificates that outlive it."""
 
+LAST_SHARE = 1 / 3
+"""A certificate with a smaller share of its life left is renewed."""
+
+OLDER_SHARE = 1 / 4
+"""A certificate of a CA that was replaced stays until this share of its life is left, so that those who must trust the
+new CA have time to get it. The alert about a certificate's end comes later."""
+
 CLOCK_SKEW = timedelta(hours=1)
 """How far a client's clock may be behind when a certificate is new."""
 
 
 def server_certificate(
-    path: Path, ca_folder: Path, names: tuple[str, ...], days: int, now: datetime, *, keep: bool = True
+    path: Path,
+    ca_folder: Path,
+    names: tuple[str, ...],
+    days: int,
+    now: datetime,
+    *,
+    keep: bool = True,
+    older: Sequence[str] | None = None,
+    older_share: float = OLDER_SHARE,
 ) -> str:
     """Return certificate and private key for `names` as one PEM, which is kept at `path`.
 
-    A new one is made and signed by the CA in `ca_folder` if there is none, if the names or the CA changed, or in the
-    last third of its life. Without `keep` it is returned and not written.
+    A new one is made and signed by the CA in `ca_folder` if there is none, if the names changed, or in the last third
+    of its life. Without `keep` it is returned and not written.
+
+    `older`: PEMs of CAs whose certificates stay until only `older_share` of their lives is left. None: those in the
+    CA's file.
     """
     ca, ca_key = _ca(ca_folder, now, keep=keep)
     kept = _read_pair(path)
     if kept and _is_good(kept, ca, names, now):
+        return path.read_text()
+    known = map(_certificate, authorities(ca_folder) if older is None else older)
+    before = [each for each in known if each != ca]
+    if kept and any(_is_good(kept, each, names, now, older_share) for each in before):
         return path.read_text()
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = (
@@ -63,15 +86,36 @@ def ca_certificate(folder: Path, now: datetime, *, keep: bool = True) -> str:
     return certificate_pem(_ca(folder, now, keep=keep)[0])
 
 
+def authorities(folder: Path) -> list[str]:
+    """Return the PEMs in the CA's file: the CA that signs, then those that it replaced. Empty if there is no file."""
+    path = folder / CA_CERTIFICATE
+    return [certificate_pem(each) for each in _certificates(path)] if path.exists() else []
+
+
+def each_pem(text: str) -> list[str]:
+    """Return the certificates in `text`, each as PEM."""
+    return [certificate_pem(each) for each in x509.load_pem_x509_certificates(text.encode())]
+
+
+def issuer_of(pem: str, known: Iterable[str]) -> str | None:
+    """Return which of the CAs `known`, PEMs, signed the certificate `pem`; None if none of them did."""
+    certificate = _certificate(pem)
+    return next((each for each in known if _is_issued(certificate, _certificate(each))), None)
+
+
 def _ca(folder: Path, now: datetime, *, keep: bool) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
-    """Return the CA kept in `folder`, made if there is none and replaced if it expires soon."""
+    """Return the CA kept in `folder`, made if there is none, and replaced if it expires soon or its key is lost.
+
+    The file keeps the certificate of a CA that was replaced until that expires: clients trust both.
+    """
     path, key_path = folder / CA_CERTIFICATE, folder / CA_KEY
     if path.exists() and key_path.exists():
         kept, kept_key = _load(path.read_bytes(), key_path.read_bytes(), path)
         if kept.public_key() == kept_key.public_key() and kept.not_valid_after_utc - now > timedelta(days=CA_LAST_DAYS):
             return kept, kept_key
-        if keep:
-            say(f"the CA of this checkout is replaced; give clients the new {path}")
+    before = [each for each in _certificates(path) if each.not_valid_after_utc > now] if path.exists() else []
+    if before and keep:
+        say(f"the CA of this checkout is replaced; give clients the new {path}, which has the old one too")
     key = ec.generate_private_key(ec.SECP256R1())
     # The suffix distinguishes the CAs of two checkouts in a client's list; tools/host_settings.py uses the rest.
     name = f"llm-deploy CA {secrets.token_hex(4)}"
@@ -84,7 +128,7 @@ def _ca(folder: Path, now: datetime, *, keep: bool) -> tuple[x509.Certificate, e
     if keep:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_atomically(key_path, key_pem(key), mode=0o600)
-        write_atomically(path, certificate_pem(certificate))
+        write_atomically(path, "".join(map(certificate_pem, (certificate, *before))))
     return certificate, key
 
 
@@ -99,14 +143,34 @@ def _read_pair(path: Path) -> x509.Certificate | None:
     return certificate if certificate.public_key() == key.public_key() else None
 
 
-def _is_good(kept: x509.Certificate, ca: x509.Certificate, names: tuple[str, ...], now: datetime) -> bool:
-    """Return whether `kept` is signed by `ca`, for exactly `names`, and not yet in the last third of its life."""
+def _is_good(
+    kept: x509.Certificate, ca: x509.Certificate, names: tuple[str, ...], now: datetime, share: float = LAST_SHARE
+) -> bool:
+    """Return whether `kept` is signed by `ca`, for exactly `names`, and has more than `share` of its life left."""
+    life = kept.not_valid_after_utc - kept.not_valid_before_utc
+    is_young = kept.not_valid_after_utc - now > life * share
+    return is_young and set(names_of(kept)) == set(names) and _is_issued(kept, ca)
+
+
+def _is_issued(certificate: x509.Certificate, ca: x509.Certificate) -> bool:
+    """Return whether `ca` signed `certificate`."""
     try:
-        kept.verify_directly_issued_by(ca)
+        certificate.verify_directly_issued_by(ca)
     except (InvalidSignature, ValueError, TypeError):
         return False
-    life = kept.not_valid_after_utc - kept.not_valid_before_utc
-    return set(names_of(kept)) == set(names) and kept.not_valid_after_utc - now > life / 3
+    return True
+
+
+def _certificate(pem: str) -> x509.Certificate:
+    return x509.load_pem_x509_certificate(pem.encode())
+
+
+def _certificates(path: Path) -> list[x509.Certificate]:
+    """Return the certificates in the CA's file."""
+    try:
+        return x509.load_pem_x509_certificates(path.read_bytes())
+    except ValueError as error:
+        raise _damaged(path) from error
 
 
 def _builder(
@@ -166,9 +230,13 @@ def _load(certificate: bytes, key: bytes, path: Path) -> tuple[x509.Certificate,
     try:
         loaded = x509.load_pem_x509_certificate(certificate), serialization.load_pem_private_key(key, password=None)
     except ValueError as error:
-        raise ConfigError("is damaged", where=str(path), hint=f"remove {path.parent} to have a new CA made") from error
+        raise _damaged(path) from error
     assert isinstance(loaded[1], ec.EllipticCurvePrivateKey)  # noqa: S101  # we made it
     return loaded[0], loaded[1]
+
+
+def _damaged(path: Path) -> ConfigError:
+    return ConfigError("is damaged", where=str(path), hint=f"remove {path.parent} to have a new CA made")
 
 
 def certificate_pem(certificate: x509.Certificate) -> str:

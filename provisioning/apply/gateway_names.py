@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from core.console import say
 from core.errors import HostError
 from infra.contract.outputs import HostRecord, StackOutputs
+from provisioning.apply.trusted_cas import note_list
 from provisioning.converge.controller import converge
 from provisioning.hosts.installed_names import Names, installed_names, note_names, unknown_hosts
 from provisioning.hosts.topology import HostRole, Topology
@@ -34,6 +35,7 @@ def tell_gateway(outputs: StackOutputs, names: Mapping[str, Names]) -> None:
         if not result.ok:
             first = (*result.failed, *result.skipped)[0]
             raise HostError(f"the gateway was not changed: {first.id}: {first.error}", where=host.name)
+        note_list(outputs, host, lists[host.name])
 
 
 def _gateways(outputs: StackOutputs) -> tuple[HostRecord, ...]:

@@ -16,12 +16,15 @@ from core.errors import DeployError, HostError, UsageError
 from core.runs import write_result
 from infra.contract.outputs import HostRecord
 from provisioning.access.credentials import drop_other_keys
+from provisioning.access.door_certificates import doors_of_old_ca
+from provisioning.access.door_trust import read_trust
 from provisioning.access.other_names import mention_other_name
 from provisioning.apply.asked_now import asked_now
 from provisioning.apply.closed_port import mention_closed_port
 from provisioning.apply.diagnosis import diagnose
 from provisioning.apply.reboots import bring
 from provisioning.apply.run_report import run_report
+from provisioning.apply.trusted_cas import note_list
 from provisioning.cli.progress import ProgressPrinter, counts, error_line, failure_detail, is_new_file, plan_text
 from provisioning.converge.resources import Resource
 from provisioning.converge.result import HostResult, Outcome
@@ -61,6 +64,9 @@ def provision(
     if run.gateway_is_behind:
         front = run.outputs.gateway_host
         say(f"! {front} does not know yet what these hosts have: run `{target.command('provision', f'HOST={front}')}`")
+    if run.outputs.gateway_host is not None and (old := doors_of_old_ca(run.outputs.stack)):
+        what = f"{', '.join(old)}: certificates of the CA that was replaced, so that no request failed"
+        say(f"! {what}; run `{target.command('provision')}` once more to replace them")
     say(f"✓ provision {run.outputs.stack}: {time.monotonic() - began:.1f} s; {run.written}")
     _name_next(target, roles)
     return 0
@@ -123,6 +129,7 @@ class _Run:
         self.hosts = choose(self.outputs, names)
         self._names_before = installed_names(self.outputs)
         self._unknown_before = unknown_hosts(self.outputs)
+        self._trust_before = read_trust(self.outputs.stack)
         self._kept: tuple[str, ...] = ()
         self.results: dict[str, HostResult] = {}
         self.failures = Failures(self.hosts, lambda name, error: self._progress.say(name, error_line(error)))
@@ -154,6 +161,7 @@ class _Run:
                         self.failures.add(host.name, None)
                     elif not self._dry_run:
                         note_names(self.outputs, self._names_of_engines([host]))
+                        note_list(self.outputs, host, self.resources.lists[host.name])
             if not self._dry_run:  # hosts that failed are known from now on, but for those that the gateway asks
                 tried = [name for name in self._names_of_engines(self.hosts) if name not in self._kept]
                 has = installed_names(self.outputs)
@@ -193,7 +201,7 @@ class _Run:
     def _after_engines(
         self, hosts: Sequence[HostRecord], expected: Mapping[str, Names]
     ) -> Iterator[tuple[HostRecord, HostResult | DeployError]]:
-        """Bring the host with the gateway to its list, made again if a host behind it has not what was expected."""
+        """Bring the gateway's host to its list, made again if hosts behind it have other names or certificates now."""
         installed = expected if self._dry_run else installed_names(self.outputs)
         lost = [name for name in self._unknown_before if not installed[name]]
         if hosts and lost and "gateway" in self._roles and not self._dry_run:
@@ -209,7 +217,7 @@ class _Run:
         behind = [each for each in self.outputs.hosts if hosts and each.name in installed]
         for name in [each.name for each in behind if not names_in_pool(self.outputs, each, installed[each.name])]:
             self._progress.say(name, f"! gets no requests from {hosts[0].name} until a provision of it succeeds")
-        if hosts and installed != expected:
+        if hosts and (installed != expected or read_trust(self.outputs.stack) != self._trust_before):
             from provisioning.apply import desired_state
 
             made = desired_state.desired_state(self.outputs, hosts, self._roles, installed=installed)

@@ -10,7 +10,7 @@ from functools import cached_property
 from infra.contract.outputs import HostRecord, StackOutputs
 from provisioning.access.cloud_login import with_logins
 from provisioning.access.credentials import Credentials, credentials_for
-from provisioning.access.door_certificates import door_ca, door_certificate
+from provisioning.access.door_certificates import door_cas, door_certificate
 from provisioning.access.engine_key import engine_key
 from provisioning.access.tunnel_keys import TunnelKeys, tunnel_keys
 from provisioning.converge.resources import Secret
@@ -66,9 +66,10 @@ class RoleInputs:
         return None if self.outputs.gateway_host is None else engine_key(self.outputs.stack, keep=self.keep)
 
     @cached_property
-    def door_ca(self) -> str:
-        """PEM of the CA that signs the certificates of the hosts behind the gateway."""
-        return door_ca(keep=self.keep)
+    def door_cas(self) -> str:
+        """PEMs of the CAs that signed the certificates of the hosts behind the gateway."""
+        shown = {host.name: self.door_certificate(host) for host in self.topology.hosts_with(HostRole.DOOR)}
+        return door_cas(self.outputs.stack, shown, keep=self.keep)
 
     def door_certificate(self, host: HostRecord) -> Secret:
         """Return certificate and private key of a host behind the gateway."""

@@ -67,8 +67,8 @@ def _gateway(host: HostRecord, inputs: RoleInputs) -> list[Resource]:
     alone = host.name == inputs.outputs.gateway_host
     reserved = reserved_mib(host.memory_gib, gpu=host.gpu is not None, alone=alone)
     pools = pools_of(inputs.outputs, host, inputs.names)
-    ca = inputs.door_ca if alone else ""
-    return gateway(pools, inputs.outputs.gateway, inputs.credentials[host.name], reserved, ca)
+    cas = inputs.door_cas if alone else ""
+    return gateway(pools, inputs.outputs.gateway, inputs.credentials[host.name], reserved, cas)
 
 
 def _door(host: HostRecord, inputs: RoleInputs) -> list[Resource]:

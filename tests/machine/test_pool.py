@@ -195,6 +195,8 @@ def test_the_gateways_machine_has_the_metrics_of_the_machines_behind_it(pool: Po
     poll(lambda: set(query("max by (host) (vllm:num_requests_running)")) == {(name,) for name in ENGINES})
     ends = "count by (host) (llm_certificate_expires_seconds > time() + 86400)"
     poll(lambda: set(query(ends)) == {(GATE,), *((name,) for name in ENGINES)})
+    days = {name: look(pool.outputs, host).certificate_days for name, host in pool.hosts.items()}
+    assert set(days.values()) <= {89, 90}, "of each door too"
     key = "sed -n s/^VLLM_API_KEY=//p /etc/llm/engine.env"
     assert not remote(pool.hosts[GATE], f'grep -rF -- "$({key})" /etc/llm/monitoring || true')
 

@@ -92,16 +92,16 @@ def gateway(
     gateway: GatewaySpec,
     credentials: Credentials,
     reserved: int = CPU_HOST_MIB,
-    door_ca: str = "",
+    door_cas: str = "",
 ) -> list[Resource]:
     """Return the resources of a gateway in front of `pools` that may use `reserved` MiB, in working order.
 
-    `door_ca`: PEM of the CA that signs the certificates of hosts behind the gateway's. Raises ConfigError if `gateway`
-    asks for more than that memory holds.
+    `door_cas`: PEMs of the CAs that signed the certificates of hosts behind the gateway's. Raises ConfigError if
+    `gateway` asks for more than that memory holds.
     """
     _check_memory(gateway, pools, reserved)
     places = Places()
-    trusted = (File(path=places.ca, content=door_ca),) if door_ca else ()
+    trusted = (File(path=places.ca, content=door_cas),) if door_cas else ()
     return haproxy(
         Process(
             port=gateway.port,

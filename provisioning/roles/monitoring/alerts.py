@@ -191,15 +191,18 @@ def _host_alerts(serving: ServingSpec, gateway: GatewaySpec, monitoring: Monitor
 
 def _certificate_alerts(gateway: GatewaySpec) -> Iterator[Alert]:
     days = CERTIFICATE_DAYS
+    do = "`make provision` renews it."
     if gateway.tls.kind == "project_ca":
         days = min(days, max(1, gateway.tls.days // 4))
+    else:
+        do = f"If clients use this host, renew {gateway.tls.certificate} first. Run `make provision`."
     yield Alert(
         name="CertificateEndsSoon",
         expr=f"(llm_certificate_expires_seconds - time()) / 86400 < {days}",
         for_s=300,
         severity="warning",
         summary="The certificate of {{ $labels.host }} ends in {{ $value | humanize }} days.",
-        do="`make provision` renews it.",
+        do=do,
     )
 
 

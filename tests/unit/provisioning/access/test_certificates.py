@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from core.errors import ConfigError
-from provisioning.access.certificates import CA_DAYS, CA_LAST_DAYS, server_certificate
+from provisioning.access.certificates import CA_DAYS, CA_LAST_DAYS, authorities, server_certificate
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 NAMES = ("192.0.2.7", "llm.example.com")
@@ -91,8 +91,33 @@ def test_ca_outlives_its_certificates_and_its_replacement_is_reported(
     assert (tmp_path / "ca" / "ca.pem").read_text() == before
     assert capsys.readouterr().err == ""
     issue(tmp_path, now=NOW + timedelta(days=CA_DAYS - CA_LAST_DAYS + 1))
-    assert (tmp_path / "ca" / "ca.pem").read_text() != before
+    after = (tmp_path / "ca" / "ca.pem").read_text()
+    assert after != before
+    assert after.endswith(before), "clients with the new file also trust certificates of the old CA"
     assert "give clients the new" in capsys.readouterr().err
+
+
+def test_clients_have_time_for_a_new_ca(tmp_path: Path) -> None:
+    """Its certificate once changed with the CA, and every client with the old file failed at once."""
+    issue(tmp_path)
+    replaced = NOW + timedelta(days=CA_DAYS - CA_LAST_DAYS + 1)
+    first = issue(tmp_path, now=replaced - timedelta(days=2))
+    late = replaced - timedelta(days=2) + timedelta(days=DAYS * 3 / 4 - 1)
+    assert issue(tmp_path, now=replaced) == issue(tmp_path, now=late) == first
+    assert issue(tmp_path, now=late + timedelta(days=2)).issuer != first.issuer
+
+
+def test_the_file_forgets_a_ca_that_has_expired(tmp_path: Path) -> None:
+    issue(tmp_path)
+    issue(tmp_path, now=NOW + timedelta(days=CA_DAYS + 1))
+    assert len(authorities(tmp_path / "ca")) == 1
+
+
+def test_a_ca_that_lost_its_key_is_replaced_and_stays_trusted(tmp_path: Path) -> None:
+    first = issue(tmp_path)
+    (tmp_path / "ca" / "ca.key").unlink()
+    assert issue(tmp_path) == first
+    assert len(authorities(tmp_path / "ca")) == 2
 
 
 def test_ca_interrupted_between_its_two_files_is_replaced(tmp_path: Path) -> None:

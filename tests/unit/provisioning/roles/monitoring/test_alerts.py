@@ -69,3 +69,13 @@ def test_the_certificate_of_a_short_life_is_late_only_after_its_renewal(days: in
     (alert,) = [each for each in alerts(SERVING, gateway, gateway.monitoring, POOLS) if each.name.startswith("Cert")]
     assert alert.expr.endswith(f"< {before}")
     assert before <= days / 2
+
+
+def test_the_alert_about_doors_beside_the_users_own_files_says_what_to_renew() -> None:
+    """It is one alert for all hosts: the doors' certificates come from the checkout's CA in any case."""
+    tls = {"kind": "files", "certificate": "tls/own.pem", "key": "tls/own.key"}
+    gateway = GatewaySpec.model_validate({"monitoring": {}, "tls": tls})
+    assert gateway.monitoring
+    (alert,) = [each for each in alerts(SERVING, gateway, gateway.monitoring, POOLS) if each.name.startswith("Cert")]
+    assert alert.expr.endswith("< 14")
+    assert alert.do == "If clients use this host, renew tls/own.pem first. Run `make provision`."

@@ -29,6 +29,15 @@ def write_atomically(path: Path, content: str | bytes, *, mode: int = 0o644) -> 
         raise
 
 
+def only_link(folder: Path, name: str, target: Path) -> None:
+    """Make `folder` hold the link `name` to `target`, so that one file is sent like any folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    link = folder / name
+    if not link.is_symlink() or link.readlink() != target.resolve():
+        link.unlink(missing_ok=True)
+        link.symlink_to(target.resolve())
+
+
 def others_can_read(path: Path) -> bool:
     """Return whether anybody but the owner may read or write the file. Raises OSError."""
     return bool(path.stat().st_mode & OTHERS)

@@ -30,8 +30,11 @@ NODE_EXPORTER_PORT = 9100
 ACCESS_METRICS_PORT = 8409
 """Where mtail serves what it reads in the access log."""
 
+GRAFANA_PORT = 3000
+"""Where a Grafana listens, if the stack file names a package of it."""
+
 SCREEN_PORTS = (PROMETHEUS_PORT, ALERTMANAGER_PORT)
-"""Pages of the monitoring that people open, over SSH."""
+"""Pages of the monitoring that people open, over SSH. Grafana's is not among them: few hosts have it."""
 
 MONITORING_PORTS = (
     ACCESS_METRICS_PORT,

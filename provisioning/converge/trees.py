@@ -15,8 +15,8 @@ from core.reading.strict_json import parse_object
 
 MEMO_MIN_BYTES = 1 << 20
 
-LINKED = "gguf"
-"""Folder of the cache with links to files that the user named (serving/sources/ollama.py)."""
+LINKED = ("gguf", "grafana")
+"""Folders of the cache with links to files that the user named (core.files.only_link)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ def list_tree(source: Path) -> list[TreeFile]:
     Raises ConfigError if the folder is missing or empty, or contains a link out of it, a broken link, a pipe or a
     device.
     """
-    is_ours = source.is_relative_to(cache_dir() / LINKED)
+    is_ours = any(source.is_relative_to(cache_dir() / name) for name in LINKED)
     names = sorted(files_below(source, links_out=is_ours)) if source.is_dir() else []
     if not names:
         raise ConfigError("is not a folder with files", where=str(source), hint="name an existing folder")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from core.ports import (
     AGENT_PORT,
+    GRAFANA_PORT,
     MONITORING_PORTS,
     OVERFLOW_METRICS_PORT,
     OVERFLOW_PORT,
@@ -44,6 +45,7 @@ OURS = {
     "python": ENGINE_PORTS["vllm"] + SERVICE_PORTS,
     "prometheus": MONITORING_PORTS,
     "mtail": MONITORING_PORTS,
+    "grafana": (GRAFANA_PORT,),
     "ollama": ENGINE_PORTS["ollama"],
     "sshd": ENGINE_PORTS["vllm"] + ENGINE_PORTS["ollama"],  # the server end of a tunnel
 }

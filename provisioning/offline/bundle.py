@@ -21,7 +21,7 @@ from provisioning.converge.resources import Resource
 from provisioning.hosts.inventory import choose, load
 from provisioning.hosts.target import Target
 from provisioning.offline import debs, driver, wheels
-from provisioning.offline.lists import BLOBS, OfflineList, contents, local, locks, offline_list, package_names
+from provisioning.offline.lists import BLOBS, OfflineList, archives, contents, local, locks, offline_list, package_names
 from provisioning.offline.parts import Component, Part
 from provisioning.offline.releases import Release, find_release
 from provisioning.offline.sbom import sbom
@@ -137,7 +137,8 @@ def _release_of(hosts: Sequence[HostRecord]) -> str:
 
 def _packages(lists: Lists, headers: Sequence[str], release: Release, setup: Setup) -> list[Component]:
     """Return the Debian packages, with NVIDIA's if a host may need its driver."""
-    names = package_names([resource for resources in lists.values() for resource in resources])
+    every = [resource for resources in lists.values() for resource in resources]
+    names = {*package_names(every), *map(str, archives(every))}
     if not any(map(installs_driver, lists.values())):
         return debs.packages(sorted(names), release)
     wanted = sorted({*names, *headers, *driver.packages(setup, release, lists)})

@@ -21,6 +21,9 @@ PLACE = "debs"
 CHOSEN = re.compile(r"^Inst (?P<name>\S+) (?:\[\S+\] )?\((?P<version>\S+) .*\[(?P<arch>\w+)\]", re.MULTILINE)
 """A line of `apt-get --simulate install`."""
 
+LOCAL = " local-deb "
+"""In such a line: the package is a file that apt was given, not one of a source."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Vendor:
@@ -53,11 +56,12 @@ class Apt:
             yield f"deb [signed-by={key}] {vendor.uri} /"
 
     def fetch(self, names: Sequence[str]) -> list[Path]:
-        """Return the package files of `names` and their dependencies."""
+        """Return the package files of `names` and their dependencies. A name that is a path has only the latter."""
         self._run("update")
         self._run("install", "--download-only", *names)
         chosen = CHOSEN.finditer(self._run("install", "--simulate", *names))
-        return sorted(self._root / "archives" / file_name(**found.groupdict()) for found in chosen)
+        found = [each for each in chosen if LOCAL not in each[0]]
+        return sorted(self._root / "archives" / file_name(**each.groupdict()) for each in found)
 
     def _run(self, *words: str) -> str:
         settings = {
@@ -97,6 +101,8 @@ def file_name(name: str, version: str, arch: str) -> str:
 
 def packages(names: Sequence[str], release: Release, vendor: Vendor | None = None) -> list[Component]:
     """Return the packages `names` and their dependencies, downloaded from the distribution and from `vendor`.
+
+    A name may be the path of an archive, which must end in .deb: then its dependencies are returned.
 
     Raises UsageError on a machine without apt, DeployError with apt's message if one cannot be downloaded.
     """

@@ -14,6 +14,7 @@ from typing import Any
 
 from core.console import step
 from core.errors import DeployError
+from core.files import only_link
 from core.paths import cache_dir
 from provisioning.converge.payload import payload_of
 from provisioning.converge.replace_resource import replace_resource
@@ -25,10 +26,12 @@ from provisioning.programs import fetch
 from provisioning.roles.engine.store import FETCH_MODEL
 from provisioning.roles.host.firewall import without_trial
 from provisioning.roles.host.nvidia import without_repository
+from provisioning.roles.monitoring.grafana import PACKAGE_DIR, PACKAGE_NAME
 
 BLOBS = "blobs"
 OLLAMA_ARCHIVES = "/ollama/archives/"
-"""Folder on a host for a release of Ollama that was built here: the only tree that is not a model or an adapter."""
+"""Folder on a host for a release of Ollama that was built here. This tree and that of Grafana's package have a program;
+all others are a model or an adapter."""
 ADAPTERS = "adapters"
 """Folder of adapters on a host; all other trees are a base model."""
 PYTHON_PACKAGES = ("python3",)
@@ -85,6 +88,17 @@ def package_names(resources: Sequence[Resource]) -> set[str]:
     return names | {*PYTHON_PACKAGES, *clock}
 
 
+def archives(resources: Sequence[Resource]) -> Iterator[Path]:
+    """Yield the Debian packages of a list that no apt source has. Their dependencies are in the distribution's."""
+    for each in resources:
+        if isinstance(each, Download) and each.path.startswith(f"{PACKAGE_DIR}/"):
+            folder = cache_dir() / "bundle" / "archives" / each.sha256
+            only_link(folder, PACKAGE_NAME, downloaded(each.url, each.sha256))
+            yield folder / PACKAGE_NAME
+        elif isinstance(each, Tree) and each.path == PACKAGE_DIR:
+            yield each.source / PACKAGE_NAME
+
+
 def locks(resources: Sequence[Resource]) -> Iterator[str]:
     """Yield the locks of Python distributions that a list installs from."""
     for each in resources:
@@ -104,7 +118,7 @@ def contents(resources: Sequence[Resource], licence: str = "") -> Iterator[Compo
             files = list_tree(each.source)
             parts = tuple(_blob(file.path, file.sha256, file.size) for file in files)
             digest = hashlib.sha256("".join(part.sha256 for part in parts).encode()).hexdigest()
-            kind: Kind = "program" if OLLAMA_ARCHIVES in each.path else "model"
+            kind: Kind = "program" if OLLAMA_ARCHIVES in each.path or each.path == PACKAGE_DIR else "model"
             is_base = kind == "model" and Path(each.path).parent.name != ADAPTERS
             own = licence if is_base else ""
             yield Component(kind=kind, name=each.path, version=digest[:12], parts=parts, licence=own)

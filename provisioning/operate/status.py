@@ -134,6 +134,7 @@ def ask(
             serving.engine,
             monitoring=outputs.gateway.monitoring is not None,
             alerts=outputs.gateway.alerts is not None,
+            grafana=outputs.gateway.grafana is not None,
         ),
         "engine": serving.engine,
         "engine_unit": engine_unit,

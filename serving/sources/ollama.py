@@ -7,6 +7,7 @@ from pydantic import SecretStr
 
 from catalog.ollama_releases import ARCHIVE_URL, PINNED
 from core.errors import ConfigError
+from core.files import only_link
 from core.paths import cache_dir, full_path
 from serving.spec.ollama import ArchiveRelease, BuiltRelease, GgufSource, OllamaRelease, PinnedRelease
 
@@ -55,11 +56,7 @@ def gguf_folder(source: GgufSource, *, key: str) -> Path:
             f"there is no file {source.path}", where=f"{key}.path", hint="relative paths start at the checkout"
         )
     folder = cache_dir() / "gguf" / source.sha256
-    folder.mkdir(parents=True, exist_ok=True)
-    link = folder / "model.gguf"
-    if not link.is_symlink() or link.readlink() != path.resolve():
-        link.unlink(missing_ok=True)
-        link.symlink_to(path.resolve())
+    only_link(folder, "model.gguf", path)
     return folder
 
 

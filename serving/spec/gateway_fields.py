@@ -11,7 +11,7 @@ from serving.spec.gateway_classes import LONGEST_ORDER_S, ClassesSpec, Degrade
 from serving.spec.gateway_clients import ClientEntry, ClientSpec
 from serving.spec.gateway_origins import Origin
 from serving.spec.gateway_overflow import OverflowSpec
-from serving.spec.monitoring_fields import AlertsSpec, MonitoringSpec
+from serving.spec.monitoring_fields import AlertsSpec, GrafanaSpec, MonitoringSpec
 
 HostnameText = Annotated[
     str,
@@ -129,6 +129,11 @@ class GatewayFields(Frozen):
         open_ = [name for name, share in given.items() if share is None]
         rest = max(0.0, 1 - sum(share for share in given.values() if share is not None))
         return {name: rest / len(open_) if share is None else share for name, share in given.items()}
+
+    @property
+    def grafana(self) -> GrafanaSpec | None:
+        """The Grafana beside the monitoring, if there is one."""
+        return self.monitoring.grafana if self.monitoring is not None else None
 
     @property
     def longest_queue(self) -> int:

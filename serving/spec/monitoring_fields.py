@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, model_validator
 
 from core.reading.frozen import Frozen
-from core.reading.rules import Problem, looks_secret, matching, refuse, twice
+from core.reading.rules import SECRET, Problem, Sha256, looks_secret, matching, refuse, twice
 from core.reading.secret import SecretRef
 
 LOOPBACK_NAMES = ("localhost", "ip6-localhost")
@@ -123,6 +123,39 @@ class AlertsSpec(Frozen):
             yield Problem("webhook_token", "is given without a webhook", "write webhook, or leave it out")
 
 
+def _package(text: str) -> str:
+    """Return `text` if it is a URL or a path of a Debian package."""
+    example = "https://example.com/grafana_12.0.0_amd64.deb, or a path on this computer"
+    if "://" not in text:
+        if not text.endswith(".deb"):
+            raise ValueError(f"is not a Debian package; write one like {example}")
+        return text
+    if not text.startswith("https://"):
+        raise ValueError(f"is not an https:// URL; write one like {example}")
+    if not re.fullmatch(r"https://[\w.-]+(:\d{1,5})?(/[\w.@=+~%-]+)*/[\w.@=+~%-]+\.deb", text):
+        raise ValueError(f"is not the URL of a Debian package without query and login; write one like {example}")
+    return text
+
+
+class GrafanaSpec(Frozen):
+    """A Grafana on the gateway's host, from a package of the user's choice, on loopback only."""
+
+    deb: Annotated[str, AfterValidator(_package)] = Field(
+        description="https:// URL of Grafana's Debian package, or its path on this computer. Relative paths start at "
+        "the checkout."
+    )
+    sha256: Sha256 = Field(description="SHA-256 of the package.")
+    admin_password: SecretRef = Field(
+        json_schema_extra=SECRET,  # some users write the secret itself here
+        description="Where the password of Grafana's user `admin` is stored: env: NAME or file: PATH.",
+    )
+
+    @property
+    def is_url(self) -> bool:
+        """Whether the host fetches the package. If not, it gets a file of this computer."""
+        return "://" in self.deb
+
+
 class MonitoringSpec(Frozen):
     """Prometheus, Alertmanager and exporters on the gateway's host, on loopback only."""
 
@@ -139,4 +172,7 @@ class MonitoringSpec(Frozen):
     )
     log_mib_per_hour: int = Field(
         default=200, ge=1, le=100_000, description="The alert LogVolumeHigh fires if the journal grows faster."
+    )
+    grafana: GrafanaSpec | None = Field(
+        default=None, description="A Grafana with the dashboards of this repository. None: no Grafana."
     )

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from core.ports import (
     AGENT_PORT,
     DOOR_PORT,
+    GRAFANA_PORT,
     MONITORING_PORTS,
     OVERFLOW_METRICS_PORT,
     OVERFLOW_PORT,
@@ -278,6 +279,8 @@ def ports_differ(serving: ServingFields, gateway: GatewayFields, of: str = "serv
         taken |= dict.fromkeys((OVERFLOW_PORT, OVERFLOW_METRICS_PORT), "a port of the overflow service")
     if gateway.monitoring is not None:
         taken |= dict.fromkeys(MONITORING_PORTS, "a port of the monitoring")
+    if gateway.grafana is not None:
+        taken[GRAFANA_PORT] = "Grafana's port"
     for key, port in (("gateway.port", gateway.port), (f"{of}.{serving.engine}.port", serving.port)):
         if port in taken:
             yield Problem(key, f"{port} is {taken[port]}", "write another port")

@@ -23,6 +23,7 @@ from serving.spec.models import GatewaySpec
 from serving.spec.rules import METRICS_PORT
 from serving.timed_client import Client, StreamedAnswer
 from tests.doubles import engine as engine_double
+from tests.machine import grafana
 from tests.machine.converge_host import bring, poll, remote
 from tests.machine.machines import making_machines
 from tests.unit.provisioning.records import stack
@@ -320,12 +321,23 @@ http.server.HTTPServer(("127.0.0.1", 9999), Handler).serve_forever()
 """
 
 
-def test_monitoring_sees_requests_and_its_alerts_arrive(gateway: Gateway) -> None:
-    """Prometheus reads all parts on loopback, the access log becomes metrics, and an alert reaches the webhook."""
+def test_monitoring_sees_requests_and_its_alerts_arrive(
+    gateway: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prometheus reads all parts on loopback, the access log becomes metrics, and an alert reaches the webhook.
+
+    Grafana's package is a stand-in: no package source of the tests has it.
+    """
+    monkeypatch.setenv(grafana.VARIABLE, grafana.FIRST)
+    monitored = {"grafana": grafana.values(tmp_path)}
     remote(gateway.host, f"cat > /root/webhook.py <<'END'\n{WEBHOOK}\nEND\n")
     remote(gateway.host, "systemd-run --unit=webhook python3 /root/webhook.py")
     spec = GatewaySpec.model_validate(
-        {**gateway.outputs.gateway.model_dump(), "monitoring": {}, "alerts": {"webhook": "http://127.0.0.1:9999/"}}
+        {
+            **gateway.outputs.gateway.model_dump(),
+            "monitoring": monitored,
+            "alerts": {"webhook": "http://127.0.0.1:9999/"},
+        }
     )
     outputs = gateway.outputs.model_copy(update={"gateway": spec})
     desired = desired_state(outputs, [gateway.host], ["gateway", "monitoring"]).lists[gateway.host.name]
@@ -348,11 +360,16 @@ def test_monitoring_sees_requests_and_its_alerts_arrive(gateway: Gateway) -> Non
     poll(lambda: query("llm_journal_bytes > 0"))
     assert query("sum(llm_host_metrics_failed)")[0][1] == "0"
     listening = {line.split()[3] for line in remote(gateway.host, "ss -Hltn").splitlines()}
-    for port in ("8409", "9090", "9093", "9100"):
+    for port in ("3000", "8409", "9090", "9093", "9100"):
         assert {each for each in listening if each.endswith(f":{port}")} == {f"127.0.0.1:{port}"}
     assert not {each for each in listening if each.endswith((":9094", ":3903"))}
     said = remote(gateway.host, "stat -c '%a %U' /etc/llm/monitoring/alertmanager.yml")
     assert said.strip() == "600 root"
+    grafana.is_ours_alone(gateway.host)
+    monkeypatch.setenv(grafana.VARIABLE, grafana.SECOND)
+    changed = desired_state(outputs, [gateway.host], ["monitoring"]).lists[gateway.host.name]
+    assert bring(gateway.host, changed).result.ok
+    assert [grafana.answer(gateway.host, each) for each in (grafana.FIRST, grafana.SECOND)] == ["401", "200"]
 
     remote(gateway.host, "amtool --alertmanager.url=http://127.0.0.1:9093 alert add SpotNotice host=one")
     poll(lambda: "SpotNotice" in remote(gateway.host, "cat /root/alerts 2>/dev/null || true"))
@@ -364,6 +381,9 @@ def test_monitoring_sees_requests_and_its_alerts_arrive(gateway: Gateway) -> Non
     without = desired_state(gateway.outputs, [gateway.host], ["monitoring"]).lists[gateway.host.name]
     assert bring(gateway.host, without).result.ok
     assert not remote(
-        gateway.host, "ss -Hltn 'sport = :9090 or sport = :9093 or sport = :9100 or sport = :8409'"
+        gateway.host, "ss -Hltn 'sport = :3000 or sport = :9090 or sport = :9093 or sport = :9100 or sport = :8409'"
     ).strip()
     assert [outcome.id for outcome in bring(gateway.host, without).result.changed] == []
+
+    grafana.is_gone(gateway.host)
+    grafana.somebody_elses_is_left_alone(gateway.host, changed, without)

@@ -107,7 +107,7 @@ def pool(machine_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield running
 
 
-PORTS = (22, 80, 443, 8000, 8080, 8405, AGENT_PORT, 8409, 8410, 8411, 8412, DOOR_PORT, 9090, 9093, 9100, 11434)
+PORTS = (22, 80, 443, 3000, 8000, 8080, 8405, AGENT_PORT, 8409, 8410, 8411, 8412, DOOR_PORT, 9090, 9093, 9100, 11434)
 
 
 KNOCK = """

@@ -20,6 +20,9 @@ DATA_HEADROOM_GIB = 10
 LOCAL_HEADROOM_GIB = 20
 """The same on the disk of a local machine, which also has the system."""
 
+GRAFANA_MACHINE_GIB = 2
+"""Memory of a machine with gateway, Prometheus and Grafana: their limits are a quarter, 384 and 512 MiB."""
+
 
 def gpu_can_compute(config: DeploymentConfig) -> Iterator[Problem]:
     """The GPU of every machine type that may be tried can compute the model."""
@@ -104,6 +107,10 @@ def gateway_fits_memory(config: DeploymentConfig) -> Iterator[Problem]:
             reserved = reserved_mib(memory_gib, gpu=False, alone=True)
             problem = too_large(config.gateway, every, reserved, "the gateway's machine", len(config.machines))
             yield from () if problem is None else (problem,)
+            if config.gateway.grafana is not None and memory_gib < GRAFANA_MACHINE_GIB:
+                what = f"does not fit beside HAProxy and Prometheus into {memory_gib:g} GiB of memory"
+                hint = f"give gateway.machine at least {GRAFANA_MACHINE_GIB} GiB, or leave it out"
+                yield Problem("gateway.monitoring.grafana", what, hint)
         return
     if config.cloud == "local":
         machines = [("a local machine", reserved_mib(config.machine.memory_gib, gpu=False))]

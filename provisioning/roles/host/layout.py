@@ -84,8 +84,18 @@ ACCESS_METRICS_UNIT = "llm-access-metrics.service"
 HOST_METRICS_UNIT = "llm-host-metrics.timer"
 """Measures the host once a minute."""
 
-MONITORING_UNITS = (PROMETHEUS_UNIT, ALERTMANAGER_UNIT, NODE_EXPORTER_UNIT, ACCESS_METRICS_UNIT, HOST_METRICS_UNIT)
-"""On a gateway's host with `gateway.monitoring`; Alertmanager only with `gateway.alerts`."""
+GRAFANA_UNIT = "grafana-server.service"
+
+MONITORING_UNITS = (
+    PROMETHEUS_UNIT,
+    ALERTMANAGER_UNIT,
+    NODE_EXPORTER_UNIT,
+    ACCESS_METRICS_UNIT,
+    HOST_METRICS_UNIT,
+    GRAFANA_UNIT,
+)
+"""On a gateway's host with `gateway.monitoring`; Alertmanager only with `gateway.alerts`, Grafana only with its
+package."""
 
 GUARD_UNIT = "llm-engine-guard.service"
 """On the gateway's host, if its engine comes through a tunnel."""
@@ -108,9 +118,12 @@ def overflow_ledger(data_dir: str) -> str:
     return f"{data_dir}/overflow/ledger.sqlite3"
 
 
-def units_with_status(engine: str, *, alerts: bool = False, monitoring: bool = False) -> list[str]:
+def units_with_status(
+    engine: str, *, alerts: bool = False, monitoring: bool = False, grafana: bool = False
+) -> list[str]:
     """Return the units that `status` shows, in its order. It leaves out those that a host does not have."""
-    watching = [unit for unit in MONITORING_UNITS if alerts or unit != ALERTMANAGER_UNIT] if monitoring else []
+    left_out = {*(() if alerts else (ALERTMANAGER_UNIT,)), *(() if grafana else (GRAFANA_UNIT,))}
+    watching = [unit for unit in MONITORING_UNITS if unit not in left_out] if monitoring else []
     return [
         ENGINE_UNIT[engine],
         WATCH_UNIT,

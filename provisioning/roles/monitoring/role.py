@@ -1,10 +1,6 @@
-"""Prometheus, Alertmanager and exporters, from the distribution's packages, on loopback only.
-
-Their configuration is in files of this role: a changed conffile of a package would hold back its security updates.
-"""
+"""Prometheus, Alertmanager and exporters, from the distribution's packages, on loopback only."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from core.ports import ALERTMANAGER_PORT, NODE_EXPORTER_PORT, PROMETHEUS_PORT
 from infra.contract.outputs import HostRecord, StackOutputs
@@ -13,6 +9,7 @@ from provisioning.hosts.topology import HostRole, Topology
 from provisioning.roles.gateway.pools import engines_behind
 from provisioning.roles.host.layout import (
     ALERTMANAGER_UNIT,
+    GRAFANA_UNIT,
     LIB_DIR,
     MONITORING_UNITS,
     NODE_EXPORTER_UNIT,
@@ -20,6 +17,7 @@ from provisioning.roles.host.layout import (
 )
 from provisioning.roles.monitoring.alerts import gpu_share, rules_file
 from provisioning.roles.monitoring.configs import alertmanager_config, prometheus_config
+from provisioning.roles.monitoring.daemons import Daemon, drop_in_path, left_behind, not_for_others
 from provisioning.roles.monitoring.exporters import (
     HOST_METRICS_DIR,
     HOST_METRICS_SETTINGS,
@@ -29,15 +27,15 @@ from provisioning.roles.monitoring.exporters import (
     units_with_lines,
     without_line_metrics,
 )
+from provisioning.roles.monitoring.grafana import GRAFANA_DIR, PACKAGE_DIR, grafana
 from provisioning.roles.monitoring.targets import targets
-from provisioning.templates.render import render
-from serving.spec.monitoring_fields import MonitoringSpec
+from serving.spec.monitoring_fields import GrafanaSpec, MonitoringSpec
 
 PROMETHEUS_CONFIG = f"{MONITORING_DIR}/prometheus.yml"
 RULES = f"{MONITORING_DIR}/rules.yml"
 ALERTMANAGER_CONFIG = f"{MONITORING_DIR}/alertmanager.yml"
 
-DISTRIBUTION_UNITS = (PROMETHEUS_UNIT, ALERTMANAGER_UNIT, NODE_EXPORTER_UNIT)
+PACKAGED_UNITS = (PROMETHEUS_UNIT, ALERTMANAGER_UNIT, NODE_EXPORTER_UNIT, GRAFANA_UNIT)
 """Units of packages, which somebody else may use too."""
 
 PROMETHEUS_MIB, ALERTMANAGER_MIB, NODE_EXPORTER_MIB = 384, 96, 96
@@ -53,45 +51,17 @@ PROMETHEUS_DATA = "/var/lib/prometheus/llm-deploy"
 ALERTMANAGER_DATA = "/var/lib/prometheus/alertmanager"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Daemon:
-    """A program of the distribution that this role configures with a drop-in."""
-
-    unit: str
-    package: str
-    config: str
-    """Without this file it does not start."""
-    arguments: tuple[str, ...]
-    memory_mib: int
-    writes: tuple[str, ...] = ()
-    """Folders that it writes."""
-    credential: str = ""
-    """`NAME:PATH` of a file that only root may read."""
-    loopback_only: bool = True
-    """Whether it may connect to this host alone."""
-
-    @property
-    def drop_in(self) -> File:
-        """Its file."""
-        text = render("monitoring/drop-in.conf.j2", **vars(self))
-        return File(path=drop_in_path(self.unit), content=text, after=(f"directory:{MONITORING_DIR}",))
-
-
-def drop_in_path(unit: str) -> str:
-    """Return where the settings of a distribution's unit are."""
-    return f"/etc/systemd/system/{unit}.d/50-llm-deploy.conf"
-
-
 def monitoring(outputs: StackOutputs, host: HostRecord) -> list[Resource]:
     """Return the resources of the monitoring on `host`, in working order.
 
     A host behind a gateway's has the exporters alone. Without `gateway.monitoring`: what removes it. Raises ConfigError
-    if a secret of `gateway.alerts` is missing.
+    if a secret of `gateway.alerts` or Grafana is missing, or Grafana's package is not on this computer.
     """
     gateway = outputs.gateway
     if gateway.monitoring is None:
         return [_removed()]
     has_prometheus = Topology(outputs).has(host, HostRole.GATEWAY)
+    has_grafana = gateway.grafana if has_prometheus else None
     daemons = [_node_exporter(), *(_servers(outputs, host, gateway.monitoring) if has_prometheus else ())]
     lines = units_with_lines(outputs, host)
     packages = Packages(
@@ -99,7 +69,8 @@ def monitoring(outputs: StackOutputs, host: HostRecord) -> list[Resource]:
         present=(*(daemon.package for daemon in daemons), *(["mtail"] if lines else ())),
         after=tuple(daemon.drop_in.id for daemon in daemons),
     )
-    others = _others([*(daemon.unit for daemon in daemons), *(["mtail.service"] if lines else ())])
+    units = [*(daemon.unit for daemon in daemons), *(["mtail.service"] if lines else ())]
+    others = not_for_others("no-other-monitoring", units, ours=MONITORING_DIR, key="gateway.monitoring")
     return [
         others,
         Directory(path=MONITORING_DIR, after=(others.id,)),
@@ -112,45 +83,33 @@ def monitoring(outputs: StackOutputs, host: HostRecord) -> list[Resource]:
         *(line_metrics(lines, packages) if lines else ()),
         *host_metrics(outputs, host),
         *(_unit(daemon) for daemon in daemons),
-        *_left(daemons),
+        *_left(daemons, has_grafana),
         *(() if lines else without_line_metrics()),
+        # Last: the package may be far away, and nothing waits for it.
+        *(grafana(has_grafana) if has_grafana is not None else ()),
     ]
 
 
-def _others(units: Sequence[str]) -> Command:
-    """Return the check that fails where one of `units` runs already: it has its own settings, data and readers."""
-    words = "runs here for something else; leave out gateway.monitoring, or stop and disable it"
-    look = f'systemctl -q is-active "$unit" && echo "planned: fail: $unit {words}"'
-    return Command(
-        name="no-other-monitoring",
-        argv=("true",),
-        check=("sh", "-c", f"[ -e {MONITORING_DIR} ] || for unit; do {look}; done; true", "sh", *units),
-    )
-
-
-def _left(daemons: Sequence[Daemon]) -> Iterator[Command]:
-    """Yield what removes programs that this host had under an earlier stack file, with the secrets in their files.
-
-    Does not touch a program without our settings: somebody else uses it.
-    """
+def _left(daemons: Sequence[Daemon], grafana: GrafanaSpec | None) -> Iterator[Command]:
+    """Yield what removes programs that this host had under an earlier stack file, with the secrets in their files."""
     here = {daemon.unit for daemon in daemons}
     for unit, config in ((PROMETHEUS_UNIT, PROMETHEUS_CONFIG), (ALERTMANAGER_UNIT, ALERTMANAGER_CONFIG)):
         if unit not in here:
-            ours = drop_in_path(unit)
-            remove = f"systemctl disable --now {unit} && rm -f {config} {ours} && systemctl daemon-reload"
-            yield Command(name=f"no-{unit}", argv=("sh", "-c", remove), check=("sh", "-c", f"! [ -e {ours} ]"))
+            yield left_behind(unit, config)
+    if grafana is None:
+        yield left_behind(GRAFANA_UNIT, GRAFANA_DIR, PACKAGE_DIR)
 
 
 def _removed() -> Command:
     """Return the command that stops all of it, with its files removed. The measured data and the packages remain."""
-    ours = [unit for unit in MONITORING_UNITS if unit not in DISTRIBUTION_UNITS]
+    ours = [unit for unit in MONITORING_UNITS if unit not in PACKAGED_UNITS]
     stop = f"systemctl disable --now {' '.join(ours)} 2>/dev/null; "
     stop += f'for unit; do file="{drop_in_path("$unit")}"; '
     stop += '[ ! -e "$file" ] || { systemctl disable --now "$unit"; rm -f "$file"; }; done; '
-    remove = f"rm -rf {MONITORING_DIR} {HOST_METRICS_DIR} && systemctl daemon-reload"
+    remove = f"rm -rf {MONITORING_DIR} {HOST_METRICS_DIR} {PACKAGE_DIR} && systemctl daemon-reload"
     return Command(
         name="no-monitoring",
-        argv=("sh", "-c", stop + remove, "no-monitoring", *DISTRIBUTION_UNITS),
+        argv=("sh", "-c", stop + remove, "no-monitoring", *PACKAGED_UNITS),
         check=("sh", "-c", f"! [ -e {MONITORING_DIR} ]"),
     )
 
@@ -161,7 +120,7 @@ def _node_exporter() -> Daemon:
         unit=NODE_EXPORTER_UNIT,
         package="prometheus-node-exporter",
         config=HOST_METRICS_SETTINGS,
-        arguments=(
+        environment=_arguments(
             f"--web.listen-address=127.0.0.1:{NODE_EXPORTER_PORT}",
             f"--collector.textfile.directory={HOST_METRICS_DIR}",
         ),
@@ -177,7 +136,7 @@ def _servers(outputs: StackOutputs, host: HostRecord, monitoring: MonitoringSpec
         unit=PROMETHEUS_UNIT,
         package="prometheus",
         config=PROMETHEUS_CONFIG,
-        arguments=(
+        environment=_arguments(
             f"--config.file={PROMETHEUS_CONFIG}",
             f"--storage.tsdb.path={PROMETHEUS_DATA}",
             f"--storage.tsdb.retention.time={monitoring.retention_days}d",
@@ -194,7 +153,7 @@ def _servers(outputs: StackOutputs, host: HostRecord, monitoring: MonitoringSpec
             unit=ALERTMANAGER_UNIT,
             package="prometheus-alertmanager",
             config=ALERTMANAGER_CONFIG,
-            arguments=(
+            environment=_arguments(
                 f"--config.file=/run/credentials/{ALERTMANAGER_UNIT}/alertmanager.yml",
                 f"--storage.path={ALERTMANAGER_DATA}",
                 f"--web.listen-address=127.0.0.1:{ALERTMANAGER_PORT}",
@@ -202,9 +161,14 @@ def _servers(outputs: StackOutputs, host: HostRecord, monitoring: MonitoringSpec
             ),
             memory_mib=ALERTMANAGER_MIB,
             writes=("/var/lib/prometheus",),
-            credential=f"alertmanager.yml:{ALERTMANAGER_CONFIG}",
+            credentials=(f"alertmanager.yml:{ALERTMANAGER_CONFIG}",),
             loopback_only=False,
         )
+
+
+def _arguments(*words: str) -> tuple[str]:
+    """Return the variable from which Debian's units take the arguments of their programs."""
+    return (f"ARGS={' '.join(words)}",)
 
 
 def _unit(daemon: Daemon) -> Unit:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import DeployError
+from core.files import only_link, sha256_of
 from provisioning.converge.resources import (
     Command,
     Directory,
@@ -20,13 +21,18 @@ from provisioning.converge.resources import (
     Venv,
 )
 from provisioning.converge.trees import tree_digest
-from provisioning.offline.lists import contents, local, locks, offline_list, package_names
+from provisioning.offline.debs import index, packages
+from provisioning.offline.lists import archives, contents, local, locks, offline_list, package_names
+from provisioning.offline.parts import Component, Part
+from provisioning.offline.releases import RELEASES, Release
 from provisioning.roles.engine.ollama import ollama
 from provisioning.roles.engine.store import FETCH_MODEL
+from provisioning.roles.monitoring.grafana import PACKAGE_DIR, PACKAGE_NAME
 from serving.sources.ollama import Archive
 from serving.sources.resolve import LocalFolder, ResolvedSources
 from serving.spec.models import ServingSpec
 from tests.doubles.google_storage import StorageDouble, running_storage
+from tests.doubles.grafana_package import grafana_package
 from tests.doubles.hub import REPO, REVISION, HubDouble, running_hub
 from tests.unit.provisioning.records import SERVING, host
 
@@ -155,3 +161,27 @@ def test_a_bucket_that_only_the_host_may_read_says_what_to_write(
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://{storage.address}")
         with pytest.raises(DeployError, match=said):
             local([Command(name="fetch /data/m", argv=argv, env=env)])
+
+
+def test_a_package_that_no_source_has_brings_its_dependencies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the real apt. Of the package itself the bundle has the blob."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    package = grafana_package(tmp_path)
+    sha256 = sha256_of(package)
+    download = Download(path=f"{PACKAGE_DIR}/{PACKAGE_NAME}", url=package.as_uri(), sha256=sha256)
+    tree = Tree(path=PACKAGE_DIR, source=tmp_path / "sent")
+    only_link(tree.source, PACKAGE_NAME, package)
+    other = Download(path="/opt/engine.tar", url="https://example.com/engine.tar", sha256="a" * 64)
+    found = list(archives([download, other, tree]))
+    assert [sha256_of(path) for path in found] == [sha256, sha256]
+
+    mirror = tmp_path / "mirror"
+    mirror.mkdir()
+    needed = grafana_package(mirror, name="adduser")
+    part = Part(place=f"debs/{needed.name}", source=needed, sha256=sha256_of(needed), size=needed.stat().st_size)
+    (mirror / "Packages").write_text(index([Component(kind="debian", name="adduser", version="1", parts=(part,))]))
+    monkeypatch.setattr(Release, "sources", lambda _: [f"deb [trusted=yes] copy:{mirror} ./"])
+    brought = packages([str(found[0])], RELEASES["debian-12"])
+    assert [(each.name, each.version) for each in brought] == [("adduser", "12.0.0")]
+    (listed,) = contents([download])
+    assert listed.parts[0].sha256 == sha256

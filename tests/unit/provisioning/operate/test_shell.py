@@ -7,13 +7,16 @@ import pytest
 
 from core.errors import UsageError
 from core.paths import CHECKOUT
+from core.reading.secret import SecretRef
 from provisioning.converge.resources import SshdFile
 from provisioning.hosts.target import Target
 from provisioning.operate.shell import ssh, ssh_arguments
 from provisioning.roles.host.base import base
 from serving.spec.models import GatewaySpec
-from serving.spec.monitoring_fields import MonitoringSpec
+from serving.spec.monitoring_fields import GrafanaSpec, MonitoringSpec
 from tests.unit.provisioning.records import host, host_values, ssh_target, stack
+
+GRAFANA = GrafanaSpec(deb="grafana.deb", sha256="a" * 64, admin_password=SecretRef(env="GRAFANA_PASSWORD"))
 
 
 def test_only_our_key_and_our_known_hosts_count() -> None:
@@ -38,7 +41,7 @@ def test_docs_forward_only_ports_that_our_sshd_allows() -> None:
     settings = str(
         next(
             each
-            for each in base(host(cloud="aws"), GatewaySpec(monitoring=MonitoringSpec()))
+            for each in base(host(cloud="aws"), GatewaySpec(monitoring=MonitoringSpec(grafana=GRAFANA)))
             if isinstance(each, SshdFile)
         ).content
     )

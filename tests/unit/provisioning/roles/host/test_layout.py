@@ -17,7 +17,7 @@ WITHOUT_STATUS = {
 def test_status_shows_every_unit_of_the_layout(engine: str) -> None:
     named = {value for name, value in vars(layout).items() if name.endswith("_UNIT") and isinstance(value, str)}
     assert {*named, layout.ENGINE_UNIT[engine]} == {
-        *layout.units_with_status(engine, monitoring=True, alerts=True),
+        *layout.units_with_status(engine, monitoring=True, alerts=True, grafana=True),
         *WITHOUT_STATUS,
     }
 

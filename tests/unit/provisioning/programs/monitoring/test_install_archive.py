@@ -55,7 +55,7 @@ def test_a_package_that_cannot_be_right_is_refused(fields: dict[str, str], line:
     assert not (host.parent / "asked").exists()
 
 
-def test_a_file_that_is_no_package_is_refused(tmp_path: Path) -> None:
+def test_another_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "grafana.deb").write_text("<html>404</html>")
     done = run(tmp_path / "grafana.deb")
     assert (done.returncode, done.stdout) == (1, f"error: {tmp_path}/grafana.deb is not a Debian package\n")

@@ -127,7 +127,10 @@ GATEWAY = Dashboard(
             title="Requests at each engine",
             unit="short",
             queries=(
-                Query(expr='haproxy_server_current_sessions{proxy!="engine-metrics"}', legend="{{proxy}} {{server}}"),
+                Query(
+                    expr='haproxy_server_current_sessions{proxy!="engine-metrics",server!="_none"}',
+                    legend="{{proxy}} {{server}}",
+                ),
             ),
         ),
         Panel(

@@ -39,6 +39,9 @@ ADAPTERS = "vllm:lora_requests_info"
 WAITING = "llm_waiting_requests"
 CACHE = "vllm:kv_cache_usage_perc"
 
+NO_HOST = "_none"
+"""The server of a pool with which the gateway answers 503 when no host is left."""
+
 OVERFLOW_METRICS = {"spent_usd": "llm_overflow_spent_usd", "cap_usd": "llm_overflow_cap_usd"}
 
 
@@ -61,7 +64,7 @@ def servers(path: str, pools: list[str]) -> dict[str, Any] | None:
             "places": int(row["slim"] or 0),
         }
         for row in rows
-        if row["svname"] != "BACKEND"
+        if row["svname"] not in ("BACKEND", NO_HOST)
     ]
     # A request waits in the pool's queue, or in that of one server.
     waiting = {pool: sum(int(row["qcur"] or 0) for row in rows if row["# pxname"] == pool) for pool in pools}

@@ -5,6 +5,7 @@ Does not make certificates or keys (provisioning/access/credentials.py) or open 
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
@@ -51,6 +52,17 @@ TEXT_HEADERS = ("accept", "content-type", "traceparent", "tracestate", "user-age
 PASSED_HEADERS = (*TEXT_HEADERS, "content-length", "host", "x-request-id")
 """All other headers are dropped, because engines react to some of them: vLLM picks a replica by X-data-parallel-rank,
 Ollama refuses requests by Origin and Host. The gateway sets Host itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoHost:
+    """The server of a pool that answers 503 when no host is left: HAProxy itself. No host has its name."""
+
+    name: str = "_none"
+    id: int = 9999
+
+
+NO_HOST = NoHost()
 
 LOG_FIELDS = {
     "time": '"%[date,utime(%Y-%m-%dT%H:%M:%SZ)]"',
@@ -131,6 +143,7 @@ def haproxy_config(pools: Sequence[Pool], gateway: GatewaySpec, places: Places, 
         **process_values(gateway, places, Limits.of(gateway, _places(pools), reserved, len(pools))),
         pools=[_pool_values(pool) for pool in pools],
         waited_or_down=waited_or_down(),
+        no_host=NO_HOST,
         paths=passed_paths(pools),
         models=own_models(pools),
         key_headers=KEY_HEADERS,

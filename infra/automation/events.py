@@ -4,6 +4,7 @@ The Pulumi engine writes one JSON object a line (`pulumi up --json`; fields: sdk
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,16 +16,21 @@ PROVIDER_TYPES = "pulumi:providers:"
 PLANNED = {
     "create": "+ would create",
     "create-replacement": "+ would create again",
+    "start": "+ would start",
     "update": "~ would change",
     "delete": "- would remove",
     "delete-replaced": "- would remove the old",
     "import": "= would adopt",
 }
-"""Steps that are printed, by Pulumi's name. `same`, `read`, `refresh` and the halves of a replacement are not."""
+"""Steps that are printed, by Pulumi's name. `same`, `read`, `refresh` and the halves of a replacement are not.
+
+`start` is ours: Pulumi calls it `create`, because a refresh did not find the machine. It keeps its disk.
+"""
 
 DOING = {
     "create": "+ creating",
     "create-replacement": "+ creating again",
+    "start": "+ starting",
     "update": "~ changing",
     "delete": "- removing",
     "delete-replaced": "- removing the old",
@@ -34,6 +40,7 @@ DOING = {
 DONE = {
     "create": "+ created",
     "create-replacement": "+ created again",
+    "start": "+ started",
     "update": "~ changed",
     "delete": "- removed",
     "delete-replaced": "- removed the old",
@@ -52,6 +59,9 @@ class Report:
 
     preview: bool = False
     """Whether the Pulumi engine only says what it would do."""
+
+    kept: Mapping[str, str] = field(default_factory=dict)
+    """Machines that exist, each with what is wrong with it if a refresh does not find it, e.g. `is off`."""
 
     outputs: dict[str, Any] = field(default_factory=dict)
     """The outputs of the stack. Empty until the program has succeeded."""
@@ -118,7 +128,7 @@ class Report:
             self.failed.append(name)
 
     def _begun(self, event: dict[str, Any]) -> list[str]:
-        step, name, what = _step(event)
+        step, name, what = self._step(event)
         if step == "refresh":
             self._looked_for.add(event["metadata"]["urn"])
         if step not in DOING or not _is_resource(event):
@@ -129,14 +139,14 @@ class Report:
 
     def _ended(self, event: dict[str, Any]) -> list[str]:
         metadata = event["metadata"]
-        step, name, what = _step(event)
+        step, name, what = self._step(event)
         if metadata["urn"] in self._looked_for:
             # If a resource no longer exists, `refresh` reports a delete, `up --refresh` a refresh without a new state.
             self._looked_for.remove(metadata["urn"])
             if metadata.get("new") is not None:
                 return []
             self.missing.append(name)
-            return [f"  ! {name} is gone"]
+            return [f"  ! {name} {self.kept.get(name, 'is gone')}"]
         if what == STACK_TYPE and step != "delete":
             self.outputs = (metadata.get("new") or {}).get("outputs") or {}
         if self.preview or step not in DONE or not _is_resource(event):
@@ -144,11 +154,11 @@ class Report:
         self.done.setdefault(step, []).append(name)
         return [f"  {DONE[step]} {name}"]
 
-
-def _step(event: dict[str, Any]) -> tuple[str, str, str]:
-    """Return what is done to a resource, its name and its type."""
-    metadata = event["metadata"]
-    return metadata["op"], metadata["urn"].rsplit("::", 1)[-1], metadata["type"]
+    def _step(self, event: dict[str, Any]) -> tuple[str, str, str]:
+        """Return what is done to a resource, its name and its type."""
+        metadata = event["metadata"]
+        step, name = metadata["op"], metadata["urn"].rsplit("::", 1)[-1]
+        return "start" if step == "create" and name in self.kept else step, name, metadata["type"]
 
 
 def _is_resource(event: dict[str, Any]) -> bool:

@@ -7,7 +7,7 @@ children can be found if the engine itself is killed.
 import os
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +26,9 @@ from infra.automation.events import Report
 from infra.automation.lock import Operation, forwarding, passed_on, stop_engine, sweep
 from infra.automation.plugins import ensure_plugin
 from tools.pulumi.cli import PulumiCli, find_cli
+
+KeptMachines = Callable[[], Mapping[str, str]]
+"""Returns the machines that are started, not created, if a refresh does not find them: `Report.kept`."""
 
 STREAMED = {"PULUMI_ENABLE_STREAMING_JSON_PREVIEW": "true"}
 """Makes `preview --json` print one event a line. Not set for users' own commands: their scripts expect one document."""
@@ -73,6 +76,8 @@ class Engine:
     vendor: str | None = None
     """Cloud whose Pulumi plugin the stack needs. None: it needs no plugin."""
 
+    kept_machines: KeptMachines = dict
+
     @cached_property
     def cli(self) -> PulumiCli:
         """The CLI. It is found, fetched or built on first use, because some commands do not need it."""
@@ -86,11 +91,11 @@ class Engine:
         """
         if self.vendor is not None:
             ensure_plugin(self.cli, self.vendor)
+        report = Report(preview=verb == "preview", kept=self.kept_machines())
         process = self._start(verb, arguments)
         engine = Process.of_pid(process.pid)
         if engine is not None:
             operation.started(engine)
-        report = Report(preview=verb == "preview")
         end = None if limit_s is None else Deadline.after(limit_s)
         received = self._follow(process, engine, report, end)
         is_over = end is not None and not end.left_s() and process.returncode != 0

@@ -22,7 +22,7 @@ from infra.automation.backend_lock import unlocked
 from infra.automation.engine_errors import EngineError
 from infra.automation.events import Report
 from infra.automation.lock import Operation, has_unfinished, operation
-from infra.automation.pulumi_cli import Engine, Typed
+from infra.automation.pulumi_cli import Engine, KeptMachines, Typed
 
 Answer = TypeVar("Answer")
 
@@ -261,18 +261,20 @@ class Stack:
 
 
 @contextmanager
-def hold(name: str, cloud: str, *, stop_earlier: bool = False, reference: str = "") -> Iterator[Stack]:
+def hold(
+    name: str, cloud: str, *, stop_earlier: bool = False, reference: str = "", kept_machines: KeptMachines = dict
+) -> Iterator[Stack]:
     """Yield the stack `name`, locked against other commands. The CLI is found or built when it is needed.
 
     Waits for a Pulumi engine that outlived its command. With `stop_earlier`, stops it. `reference` is the name of the
-    stack for the CLI, if that is not `name`.
+    stack for the CLI, if that is not `name`. `kept_machines`: as in Engine.
     """
     with operation(name, stop_earlier=stop_earlier) as held:
         backend = find_backend()
         if held.interrupted:
             backend.drop_torn_notes(PROJECT, name)
         vendor = cloud if cloud in RENTED else None
-        engine = Engine(backend, name, held.folder, reference=reference, vendor=vendor)
+        engine = Engine(backend, name, held.folder, reference=reference, vendor=vendor, kept_machines=kept_machines)
         yield Stack(engine, held)
 
 
@@ -283,14 +285,14 @@ def beside_others(name: str) -> Stack:
 
 
 @contextmanager
-def only_looking(name: str, cloud: str) -> Iterator[Stack]:
+def only_looking(name: str, cloud: str, *, kept_machines: KeptMachines = dict) -> Iterator[Stack]:
     """Yield the stack `name` as `hold` does, and remove its folder afterwards if it was new.
 
     Otherwise keys and copies that are not needed before the first `up` would outlive the stack's file.
     """
     folder = outputs_file(name).parent
     is_new = not folder.exists()
-    with hold(name, cloud) as stack:
+    with hold(name, cloud, kept_machines=kept_machines) as stack:
         try:
             yield stack
         finally:

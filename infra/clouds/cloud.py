@@ -148,6 +148,13 @@ class Cloud(Protocol):
         """Return whether a host is known to be switched off. Calls no API."""
         return False
 
+    def kept_machines(self, stack: str) -> dict[str, str]:
+        """Return the machines that `up` starts, not creates, if a refresh does not find them.
+
+        By name, each with what is wrong with it then, e.g. `is off`. Calls no API.
+        """
+        return {}
+
     def missing_words(self, hosts: str) -> str:
         """Return the line that `refresh` prints about missing hosts."""
         return f"no longer exist: {hosts}; `up` creates them again"

@@ -26,8 +26,9 @@ def preview(stack: str) -> int:
     from infra.lifecycle.preview.preview import preview as preview_stack
 
     config = load_stack(stack)
-    cloud_of(config.cloud).refuse_too_large(config, stack)
-    with only_looking(stack, config.cloud) as held:
+    cloud = cloud_of(config.cloud)
+    cloud.refuse_too_large(config, stack)
+    with only_looking(stack, config.cloud, kept_machines=lambda: cloud.kept_machines(stack)) as held:
         report, cost = preview_stack(config, stack, held)
     if not report.planned and not report.missing:
         say("  nothing to change on the machines")
@@ -48,8 +49,12 @@ def up(stack: str) -> int:
 
     config = load_stack(stack)
     digest = file_digest(stack)
-    cloud_of(config.cloud).prepare(config, stack)
-    with when_interrupted(f"`make down STACK={stack}` to undo"), hold(stack, config.cloud) as held:
+    cloud = cloud_of(config.cloud)
+    cloud.prepare(config, stack)
+    with (
+        when_interrupted(f"`make down STACK={stack}` to undo"),
+        hold(stack, config.cloud, kept_machines=lambda: cloud.kept_machines(stack)) as held,
+    ):
         report, tried = make_machines(config, stack, held)
         outputs = save_outputs(stack, report.outputs)
         note_file(stack, digest)
@@ -73,13 +78,17 @@ def refresh(stack: str) -> int:
     from infra.lifecycle.placement.previous import known_placement
 
     config = load_stack(stack)
-    with step("check each machine"), hold(stack, config.cloud) as held:
+    cloud = cloud_of(config.cloud)
+    with (
+        step("check each machine"),
+        hold(stack, config.cloud, kept_machines=lambda: cloud.kept_machines(stack)) as held,
+    ):
         refuse_other_login(config.cloud, known_placement(config.cloud, stack, held))
         report = held.refresh()
     if report is None:
         say(f"  stack {stack} has no machines yet")
     elif report.missing:
-        say(f"  {cloud_of(config.cloud).missing_words(', '.join(report.missing))}")
+        say(f"  {cloud.missing_words(', '.join(report.missing))}")
     else:
         say("  all machines exist")
     write_result(stack, "refresh.json", {"ok": True, "gone": report.missing if report else []})

@@ -105,11 +105,16 @@ def test_up_restarts_a_machine_that_died_and_the_next_down_finishes_an_interrupt
         os.kill(member, signal.SIGKILL)
 
     refresh = checkout.run("refresh", local)
+    assert "  ! local-test-1 is off\n" in refresh.stderr
     assert "not running: local-test-1; `up` starts them" in refresh.stderr
 
     up = checkout.run("up", local)
     assert up.returncode == 0, up.stderr
-    assert "+ created local-test-1" in up.stderr
+    shown = [line.strip() for line in up.stderr.splitlines()]
+    said = [line for line in shown if "local-test-1" in line and "@" not in line]
+    assert said == ["+ starting local-test-1 (Container)", "+ started local-test-1"]
+    assert "1 started" in shown
+    assert checkout.result(local, "up.json")["changes"] == {"start": ["local-test-1"]}
     assert checkout.outputs(local)["hosts"][0] == host
 
     with checkout.started("down", local) as running:

@@ -70,6 +70,14 @@ class Local(NotRented):
 
         return machine.is_off(stack, host)
 
+    def kept_machines(self, stack: str) -> dict[str, str]:
+        """Return the complete machines: those that do not answer keep their disks, keys and addresses."""
+        from infra.clouds.local import machine
+
+        return {
+            name: "does not answer" if runs else "is off" for name, runs in machine.complete_machines(stack).items()
+        }
+
     def missing_words(self, hosts: str) -> str:
         """Return the line that `refresh` prints about machines that do not run. Most still have their disks."""
         return f"not running: {hosts}; `up` starts them again, each with its disk if it still has one"

@@ -93,8 +93,17 @@ def read(identity: str) -> MachineRecord | None:
 
 def is_off(stack: str, name: str) -> bool:
     """Return whether this checkout's machine is complete and does not run. False if that is unknown."""
-    machine = record.find(str(state_dir().resolve()), stack, name)
-    return machine is not None and machine.phase == "ready" and not runner().is_running(machine)
+    return complete_machines(stack).get(name) is False
+
+
+def complete_machines(stack: str) -> dict[str, bool]:
+    """Return the names of this checkout's complete machines of a stack, each with whether it runs."""
+    owner = str(state_dir().resolve())
+    return {
+        each.name: runner().is_running(each)
+        for each in record.all_readable()
+        if (each.owner, each.stack, each.phase) == (owner, stack, "ready") and disk.is_whole(each)
+    }
 
 
 def update(

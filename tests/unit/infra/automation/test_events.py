@@ -93,6 +93,38 @@ def test_a_resource_that_a_refresh_does_not_find_is_reported_as_missing(op: str)
     assert report.done == {}
 
 
+@pytest.mark.parametrize(
+    ("preview", "kept", "shown"),
+    [
+        (False, {"one": "is off"}, ["! one is off", "+ starting one (Container)", "+ started one"]),
+        (True, {"one": "is off"}, ["! one is off", "+ would start one (Container)"]),
+        (False, {"two": "is off"}, ["! one is gone", "+ creating one (Container)", "+ created one"]),
+    ],
+)
+def test_a_machine_that_is_off_is_started_not_created(preview: bool, kept: dict[str, str], shown: list[str]) -> None:
+    """`make up` once said of a machine that somebody had switched off: is gone, creating."""
+    report = Report(preview=preview, kept=kept)
+
+    events = (
+        step("resourcePreEvent", "refresh"),
+        step("resOutputsEvent", "refresh", new=None),
+        step("resourcePreEvent", "create"),
+        step("resOutputsEvent", "create"),
+    )
+
+    lines = [line for each in events for line in report.read(each)]
+
+    assert lines == [f"  {each}" for each in shown]
+    assert report.summary() == ("nothing to change on the machines" if preview else f"1 {shown[-1].split()[1]}")
+
+
+def test_a_machine_that_an_earlier_refresh_did_not_find_is_started() -> None:
+    """`make refresh` removes it from the state, and says that `up` starts it."""
+    report = Report(kept={"one": "is off"})
+
+    assert report.read(step("resourcePreEvent", "create")) == ["  + starting one (Container)"]
+
+
 def test_a_refresh_prints_only_the_resources_that_changed() -> None:
     report = Report()
     report.read(step("resourcePreEvent", "refresh"))

@@ -58,7 +58,7 @@ def test_an_unknown_command_exits_with_status_2(capsys: pytest.CaptureFixture[st
 def test_ctrl_c_advises_down_only_for_a_command_that_creates_resources(
     command: str, others: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **_more: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
@@ -74,7 +74,7 @@ def test_up_notes_the_digest_of_the_stack_file_of_its_outputs(tmp_path: Path, mo
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path / "state"))
     monkeypatch.setenv("LLM_DEPLOY_RUNS", str(tmp_path / "runs"))
     monkeypatch.setattr(Local, "prepare", lambda *_: None)
-    monkeypatch.setattr(stack, "hold", lambda *_: nullcontext())
+    monkeypatch.setattr(stack, "hold", lambda *_, **_more: nullcontext())
     monkeypatch.setattr(up, "up", lambda *_: (Report(outputs=stack_values(stack="local")), []))
 
     assert main(["up", "--stack", "local"]) == 0

@@ -13,6 +13,7 @@ from infra.clouds.finding import Finding
 from infra.clouds.resources.kinds import REMOVE_DEADLINE_S, CloudResource, Found
 from infra.config import DeploymentConfig
 from infra.contract.stack_placement import KnownPlacement, Placement
+from serving.spec.pool_name import MAIN
 
 if TYPE_CHECKING:
     from infra.contract.deployment import Deployment  # imports Pulumi, which takes half a second
@@ -120,9 +121,12 @@ class Cloud(Protocol):
         """Return each machine that a stack has or may get, and whether it has a GPU. None: unknown type."""
         from catalog.machines import find_machine
 
-        types = dict.fromkeys(name for each in config.machines.values() for name in (each.type or "", *each.fallbacks))
-        rows = [(name, find_machine(config.cloud, name)) for name in types]
-        return [(name, None if row is None else row.gpu is not None) for name, row in rows]
+        types = {
+            name if pool == MAIN else f"{name} (pool {pool})": find_machine(config.cloud, name)
+            for pool, each in config.machines.items()
+            for name in (each.type or "", *each.fallbacks)
+        }
+        return [(name, None if row is None else row.gpu is not None) for name, row in types.items()]
 
     def refuse_too_large(self, config: DeploymentConfig, stack: str) -> None:
         """Raise ConfigError if a stack needs more than this computer has."""

@@ -56,6 +56,13 @@ def with_gateway(text: str) -> str:
     return text.replace("    serving:", "    gateway: {machine: {}}\n    serving:")
 
 
+def with_pool(text: str, machine: str) -> str:
+    """Return a stack file of `with_gateway` with two machines in a pool of their own."""
+    model = MODEL.replace("qwen,", "large,")
+    pool = f"{{machine: {{{machine}, count: 2}}, serving: {{model: {model}}}}}"
+    return text.replace("    serving:", f"    pools: {{large: {pool}}}\n    serving:")
+
+
 def opened(aws: RunningAws, group: str) -> set[tuple[int, str]]:
     """Return the ports that a security group opens, each with a network or another group."""
     wanted = [{"Name": "group-id", "Values": [group]}]

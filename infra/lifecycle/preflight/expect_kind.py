@@ -27,18 +27,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def refuse_other_kind(stack: str, kind: str) -> None:
-    """Raise UsageError if the stack's machines do not have the processor or the market that `kind` names."""
+    """Raise UsageError if a machine of the stack has not the processor or the market that `kind` names.
+
+    Machines of all pools count: `deploy-gpu-spot` must not make one on demand, which costs more.
+    """
     from infra.clouds.registry import cloud_of
     from infra.config import load_stack
+    from infra.config.models.pool import machine_key
 
     config = load_stack(stack)
     for machine, has_gpu in cloud_of(config.cloud).processors(config):
         if has_gpu is not None and has_gpu != (kind != "cpu"):
             what = f"{machine} has {'a GPU' if has_gpu else 'no GPU'}"
             raise UsageError(what, where=_where(stack, kind), hint=f"deploy it as it is: make deploy STACK={stack}")
-    if kind == "gpu-spot" and config.machine.market != "spot":
-        hint = f"write machine.market: spot, or run: make deploy-gpu STACK={stack}"
-        raise UsageError("it is not on the spot market", where=_where(stack, kind), hint=hint)
+    for pool, each in config.machines.items():
+        if kind == "gpu-spot" and each.market != "spot":
+            what = f"{f'pool {pool}' if config.pools else 'it'} is not on the spot market"
+            hint = f"write {machine_key(pool)}.market: spot, or run: make deploy-gpu STACK={stack}"
+            raise UsageError(what, where=_where(stack, kind), hint=hint)
 
 
 def _where(stack: str, kind: str) -> str:

@@ -7,6 +7,7 @@ import pytest
 from core.errors import UsageError
 from infra.config import reader
 from infra.lifecycle.preflight.expect_kind import KINDS, main
+from tests.engine.aws_stacks import stack_text, with_gateway, with_pool
 from tests.engine.checkout import INVENTORY
 
 EXISTING = """\
@@ -45,6 +46,45 @@ def test_a_stack_of_another_kind_is_refused(kind: str, stack: str, reported: str
         main([kind, "--stack", stack])
 
     assert str(caught.value) == f"deploy-{kind}: {reported}"
+
+
+@pytest.mark.parametrize(
+    ("pool", "kind", "refused"),
+    [
+        ("{type: g5.12xlarge, market: spot}", "gpu-spot", ""),
+        ("{type: g5.12xlarge}", "gpu", ""),
+        (
+            "{type: g5.12xlarge}",
+            "gpu-spot",
+            "pool large is not on the spot market; write pools.large.machine.market: spot, or run: make deploy-gpu "
+            "STACK=mixed",
+        ),
+        (
+            "{type: m6i.xlarge, market: spot}",
+            "gpu-spot",
+            "m6i.xlarge (pool large) has no GPU; deploy it as it is: make deploy STACK=mixed",
+        ),
+        (
+            "{type: m6i.xlarge}",
+            "cpu",
+            "g5.xlarge has a GPU; deploy it as it is: make deploy STACK=mixed",
+        ),
+    ],
+)
+def test_the_machines_of_all_pools_are_of_the_kind(
+    pool: str, kind: str, refused: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`make deploy-gpu-spot` once made machines on demand for a pool beside main."""
+    monkeypatch.setattr(reader, "STACKS_DIR", tmp_path)
+    text = with_pool(with_gateway(stack_text("type: g5.xlarge, market: spot")), pool[1:-1])
+    (tmp_path / "Pulumi.mixed.yaml").write_text(text)
+
+    if not refused:
+        assert main([kind, "--stack", "mixed"]) == 0
+        return
+    with pytest.raises(UsageError) as caught:
+        main([kind, "--stack", "mixed"])
+    assert str(caught.value) == f"deploy-{kind}: stack mixed: {refused}"
 
 
 @pytest.mark.parametrize(

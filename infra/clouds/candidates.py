@@ -27,7 +27,10 @@ class Candidate:
     """The same for the other pools on the spot market."""
 
     def __str__(self) -> str:
-        price = f", ${self.usd_per_hour:.4f} an hour" if self.usd_per_hour is not None else ""
+        prices = [
+            f"${usd:.4f}" if pool == MAIN else f"${usd:.4f} ({pool})" for pool, usd in self.spot_usd_per_hour.items()
+        ]
+        price = f", {' and '.join(prices)} an hour" if prices else ""
         return f"{self.types} in {self.placement.zone}{price}"
 
     @property

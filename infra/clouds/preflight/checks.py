@@ -125,7 +125,8 @@ def gateway_offer(config: DeploymentConfig, offered: Mapping[str, list[str]]) ->
     if both:
         yield Finding("ok", GATEWAY_TYPE_KEY, f"{own} is offered in {', '.join(both)}")
     elif beside:  # Otherwise the types for engines are the fault.
-        what = f"{own} is not offered in {', '.join(config.zones) or config.region} beside {config.machine.type}"
+        types = ", ".join(dict.fromkeys(str(each.type) for each in config.machines.values()))
+        what = f"{own} is not offered in {', '.join(config.zones) or config.region} beside {types}"
         hint = f"it is offered in {', '.join(offered[own])}" if offered[own] else "choose another type"
         yield Finding("error", GATEWAY_TYPE_KEY, what, hint)
 

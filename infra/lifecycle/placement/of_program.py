@@ -21,7 +21,7 @@ from core.errors import DeployError
 from core.waiting.deadline import Deadline
 from infra.automation.backend import PROJECT, Backend, find_backend
 from infra.automation.stack import ENGINE, MACHINE
-from infra.clouds.candidates import is_bound
+from infra.clouds.candidates import Candidate, is_bound
 from infra.clouds.registry import ready_cloud
 from infra.config import DeploymentConfig
 from infra.contract.stack_placement import (
@@ -130,5 +130,5 @@ def _chosen(config: DeploymentConfig, stack: str, state: OwnState, now: datetime
 
 def placement_line(placement: Placement, stack: str, *, bound: bool) -> str:
     """Return a line with the chosen place, and what to do if it has no capacity."""
-    place = f"placement: {placement.machine_type} in {placement.zone}"
+    place = f"placement: {Candidate(placement)}"
     return place if bound else f"{place}; if it has no capacity, `make up STACK={stack}` tries the next place"

@@ -40,10 +40,11 @@ def _place_and_price(config: DeploymentConfig, stack: str, cloud: Cloud, held: "
     for line in odd_hours(config, candidate.placement, datetime.now(UTC)):
         say(f"  ! {line}")
     speed = volume_speed(config, candidate.placement.machine_type)
+    of_pools = {
+        name: volume_speed(config.of_pool(name), pool.machine_type) for name, pool in candidate.placement.pools.items()
+    }
     more = [
-        f"pool {name}: {line}"
-        for name, pool in candidate.placement.pools.items()
-        for line in speed_lines(config.of_pool(name), volume_speed(config.of_pool(name), pool.machine_type))
+        f"pool {name}: {line}" for name, each in of_pools.items() for line in speed_lines(config.of_pool(name), each)
     ]
     for line in (*known_price(config, candidate.spot_usd_per_hour), *speed_lines(config, speed), *more):
         say(f"  {line}")
@@ -52,4 +53,6 @@ def _place_and_price(config: DeploymentConfig, stack: str, cloud: Cloud, held: "
     blank = "" if previous is None or "data_volume" in config.storage.keep_on_down else previous.blank_at
     handed = KnownPlacement.of(candidate.placement, Progress(blank_at=blank) if blank else None)
     held.hand_over(PLACEMENT_VARIABLE, handed.model_dump_json())
-    return {**cost_record(config, candidate.spot_usd_per_hour), "data_volume_speed": speed.record()}
+    cost = {**cost_record(config, candidate.spot_usd_per_hour), "data_volume_speed": speed.record()}
+    records = {name: {"data_volume_speed": each.record()} for name, each in of_pools.items()}
+    return {**cost, **({"pools": records} if records else {})}

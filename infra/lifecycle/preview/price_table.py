@@ -15,7 +15,6 @@ from infra.clouds.registry import cloud_of
 from infra.config import DeploymentConfig, load_stack
 from infra.config.reader import known_stacks
 from infra.config.rules.gateway_machine import gateway_type
-from serving.spec.pool_name import MAIN
 
 README = STACKS_DIR / "README.md"
 BEGIN = "<!-- made by python -m infra.lifecycle.preview.price_table -->\n"
@@ -68,16 +67,22 @@ def _price(config: DeploymentConfig) -> tuple[str, str]:
     """Return the price per hour and per month, as text. For spot without a listed price, the highest possible price."""
     if config.cloud not in RENTED:
         return "nothing", "nothing"
-    price, most = stack_price(config), ""
-    if price is None and config.machine.market == "spot":
-        listed = machine_usd(config.cloud, str(config.region), str(config.machine.type), "on_demand")
-        caps = [each for each in (config.machine.spot_max_usd_per_hour, listed) if each is not None]
-        price, most = stack_price(config, {MAIN: min(caps)}) if caps else None, "at most "
+    caps = {pool: usd for pool, view in config.by_pool.items() if (usd := _spot_cap(view)) is not None}
+    price, most = stack_price(config, caps), "at most " if caps else ""
     if price is None:
         return "not listed", "not listed"
     hours = "" if price.running_hours_per_month == HOURS_PER_MONTH else f" ({price.running_hours_per_month:.0f} h)"
     most = "at least " if price.not_priced and not most else most
     return f"{most}{price.per_hour:.3f}", f"{most}{price.per_month:,.0f}{hours}"
+
+
+def _spot_cap(config: DeploymentConfig) -> float | None:
+    """Return the highest price of one machine of a pool, if it is spot and has no listed price; else None."""
+    cloud, region, machine = config.cloud, str(config.region), config.machine
+    if machine.market != "spot" or machine_usd(cloud, region, str(machine.type), "spot") is not None:
+        return None
+    caps = (machine.spot_max_usd_per_hour, machine_usd(cloud, region, str(machine.type), "on_demand"))
+    return min((each for each in caps if each is not None), default=None)
 
 
 if __name__ == "__main__":

@@ -128,5 +128,5 @@ def test_a_stack_with_one_pool_tries_everything() -> None:
 def test_a_candidate_names_the_types_of_all_pools() -> None:
     candidate = Candidate(TRIED, 0.5, {"large": 0.25})
 
-    assert str(candidate) == f"{MAIN_TYPE}, {BIG} (large), t3.large (small) in {A}, $0.5000 an hour"
+    assert str(candidate) == f"{MAIN_TYPE}, {BIG} (large), t3.large (small) in {A}, $0.5000 and $0.2500 (large) an hour"
     assert candidate.spot_usd_per_hour == {"main": 0.5, "large": 0.25}

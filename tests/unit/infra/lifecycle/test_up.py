@@ -17,7 +17,7 @@ from infra.clouds.candidates import Candidate, refuse_move
 from infra.clouds.finding import Finding
 from infra.clouds.resources.denied_calls import DeniedError
 from infra.clouds.resources.kinds import CloudResource, Found, Unasked
-from infra.config import DeploymentConfig, load_stack
+from infra.config import DeploymentConfig, load_stack, parse_deployment
 from infra.config.models.lifetime import WeeklySchedule
 from infra.contract.stack_placement import (
     PLACEMENT_VARIABLE,
@@ -37,6 +37,8 @@ from infra.lifecycle.placement.previous import known_placement
 from infra.lifecycle.preflight import checks as preflight
 from infra.lifecycle.preview import preview as preview_module
 from infra.lifecycle.preview.preview import preview
+from tests.engine import aws_stacks
+from tests.unit.infra.clouds.pools import behind
 
 STACK = "one"
 
@@ -660,6 +662,22 @@ def test_preview_prints_the_speed_of_the_data_volume_and_its_price(capsys: pytes
     assert "GiB of weights in" in printed
     assert cost["not_priced"] == []
     assert cost["data_volume_speed"]["mib_per_s"] == 125
+    assert "pools" not in cost
+
+
+@pytest.mark.usefixtures("checked")
+def test_preview_has_the_data_volumes_of_all_pools(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = parse_deployment(aws_stacks.stack_value() | behind(large={"type": "g5.xlarge"}), "a test")
+    large = PoolPlacement(machine_type="g5.xlarge", image_name="ubuntu-24.04", image="ami-1")
+    placed = Candidate(placement("a").model_copy(update={"pools": {"large": large}}))
+    monkeypatch.setattr(Cloud, "candidates", lambda *_: [placed])
+
+    _report, cost = preview(config, STACK, Engine(stock=set()))  # type: ignore[arg-type]
+
+    assert "  pool large: data volume: gp3, 125 MiB/s and 3000 IOPS, no extra charge\n" in capsys.readouterr().err
+    assert cost["pools"]["large"]["data_volume_speed"]["mib_per_s"] == 125
 
 
 @pytest.mark.usefixtures("checked")

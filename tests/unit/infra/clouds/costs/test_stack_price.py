@@ -10,6 +10,7 @@ from infra.config.models.gateway import GatewayMachineSpec
 from infra.config.models.machine import MachineSpec
 from infra.config.models.pool import PoolSpec
 from infra.config.rules.gateway_machine import DEFAULT_TYPE
+from infra.lifecycle.preview import price_table
 from infra.lifecycle.preview.price_table import README, updated
 
 
@@ -116,6 +117,22 @@ def test_each_pool_costs_its_hours_disks_and_addresses() -> None:
     assert price.machines_per_hour == pytest.approx(plain.machines_per_hour + 2 * (hourly or 0.0))
     assert price.disks_per_month == pytest.approx(plain.disks_per_month + 2 * 0.0912 * 80)
     assert price.addresses_per_hour == pytest.approx(2 * plain.addresses_per_hour)
+
+
+def test_the_table_has_the_highest_price_of_a_spot_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It once said `at least`, and left the pool out."""
+    config = _with_gateway("aws-cpu")
+    pool = PoolSpec(machine=MachineSpec(type="g5.xlarge", market="spot", count=2), serving=config.serving)
+    pooled = config.model_copy(update={"pools": {"large": pool}})
+    most = stack_price(pooled, {"large": machine_usd("aws", str(config.region), "g5.xlarge", "on_demand") or 0.0})
+    monkeypatch.setattr(price_table, "load_stack", lambda _: pooled)
+    monkeypatch.setattr(price_table, "known_stacks", lambda: ["aws-cpu"])
+
+    row = price_table.table().splitlines()[-2]
+
+    assert most is not None
+    assert "t3.xlarge, 2 x g5.xlarge and t3.medium in" in row
+    assert row.endswith(f"| at most {most.per_hour:.3f} | at most {most.per_month:,.0f} |")
 
 
 def test_a_spot_pool_without_a_price_is_left_out_and_named() -> None:

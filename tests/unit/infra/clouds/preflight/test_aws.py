@@ -272,6 +272,8 @@ TYPES = (("m6i.2xlarge", A), ("t3.medium", A), ("g5.xlarge", A), ("g6.xlarge", A
         pytest.param(TYPES[:2], {}, f"pools.large.machine.type: g5.xlarge is not offered in {A}, {C}", id="no zone"),
         pytest.param((*TYPES[:2], ("g5.xlarge", C)), {},
                      f"pools.large.machine.type: g5.xlarge, g6.xlarge: not offered in {A}, where the other", id="zone"),
+        pytest.param((TYPES[0], *TYPES[2:]), {}, f"gateway.machine.type: t3.medium is not offered in {A}, {C} beside "
+                     "m6i.2xlarge, g5.xlarge", id="the gateway's type"),
         pytest.param(TYPES, {"L-DB2E81BA": 3.0},
                      "quota L-DB2E81BA (on-demand G and VT instances): 3 vCPUs, 0 in use, 4 needed", id="GPU quota"),
         pytest.param(TYPES, {"L-0263D0A3": 2.0},

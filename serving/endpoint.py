@@ -32,10 +32,14 @@ class Endpoint(Frozen):
     ca: Path | None = Field(description="PEM file with the CA to trust. If null, those of the system.")
     engine: Literal["vllm", "ollama"]
     engine_port: int = Field(description="The engine's own port, which only its host may reach.")
+    other_engine_ports: tuple[int, ...] = Field(default=(), description="The same of engines of other pools.")
     models: tuple[str, ...] = Field(min_length=1, description="Every name that /v1/models lists, the base model first.")
     adapters: tuple[str, ...] = Field(default=(), description="The aliases of adapters among them.")
     bases: dict[str, str] = Field(
         default={}, description="The base model of each name that has another than models[0]."
+    )
+    ollama_model: str | None = Field(
+        default=None, description="A base model that Ollama serves. If null, no pool has Ollama."
     )
     native_api: bool = Field(default=False, description="Whether the gateway allows Ollama's own API too.")
     keys_file: Path = Field(description='JSON, 0600: {"client": "API key"}.')
@@ -46,6 +50,16 @@ class Endpoint(Frozen):
     def base_model(self) -> str:
         """The base model's name."""
         return self.models[0]
+
+    @property
+    def base_models(self) -> tuple[str, ...]:
+        """The base model of each pool."""
+        return tuple(dict.fromkeys((self.base_model, *self.bases.values())))
+
+    @property
+    def engine_ports(self) -> tuple[int, ...]:
+        """The ports of all engines."""
+        return (self.engine_port, *self.other_engine_ports)
 
     def base_of(self, name: str) -> str:
         """Return the base model of the pool that serves `name`."""
@@ -97,6 +111,7 @@ def endpoint_of(
         ca=ca,
         engine=main.engine,
         engine_port=main.port,
+        other_engine_ports=tuple(dict.fromkeys(each.port for each in servings if each.port != main.port)),
         **_names(servings),
         native_api=any(serving.engine == "ollama" and serving.ollama.native_api for serving in servings),
         keys_file=keys_file,
@@ -107,7 +122,11 @@ def endpoint_of(
 
 def _names(servings: Sequence[ServingSpec]) -> dict[str, Any]:
     """Return the fields about names: the first pool's base model is the first of all."""
+    in_ollama = [serving for serving in servings if serving.engine == "ollama"]
+    # The pool whose own API the gateway allows, if one has it: the others' models are refused there.
+    native = sorted(in_ollama, key=lambda serving: not serving.ollama.native_api)
     return {
+        "ollama_model": native[0].served_names[0] if native else None,
         "models": tuple(dict.fromkeys(name for serving in servings for name in serving.served_names)),
         "adapters": tuple(
             dict.fromkeys(serving.alias_of(adapter) for serving in servings for adapter in serving.adapters)

@@ -5,7 +5,7 @@ No check depends on another, so that one failure hides no other. run.py runs the
 
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -93,15 +93,24 @@ def checks(target: Target) -> Iterator[tuple[str, Check]]:
         yield f"streams[{name}]", lambda name=name: streams(target, name)  # type: ignore[misc]
     for name in target.endpoint.adapters:
         yield f"differs[{name}]", lambda name=name: differs(target, name)  # type: ignore[misc]
-    yield "log_probabilities", lambda: log_probabilities(target)
+    for name, model in _by_pool("log_probabilities", target.endpoint):
+        yield name, lambda model=model: log_probabilities(target, model)  # type: ignore[misc]
     yield "wrong_key_401", lambda: refused(target.with_key(WRONG_KEY), "GET", "/v1/models", 401)
     yield "no_key_401", lambda: refused(target.with_key(None), "GET", "/v1/models", 401)
     yield "unknown_model_404", lambda: unknown_model(target)
-    if target.endpoint.engine == "ollama":
-        yield "native_api", lambda: native_api(target)
+    in_ollama = target.endpoint.ollama_model
+    if in_ollama is not None:
+        yield "native_api", lambda: native_api(target, in_ollama)
     yield "forbidden_path_404", lambda: forbidden_paths(target)
-    yield "engine_port_closed", lambda: port_closed(target.host, target.endpoint.engine_port)
-    yield "speed", lambda: speed(target)
+    yield "engine_port_closed", lambda: ports_closed(target.host, target.endpoint.engine_ports)
+    for name, model in _by_pool("speed", target.endpoint):
+        yield name, lambda model=model: speed(target, model)  # type: ignore[misc]
+
+
+def _by_pool(name: str, endpoint: Endpoint) -> Iterator[tuple[str, str]]:
+    """Yield the name of a check for the base model of each pool: `name` alone if there is one pool."""
+    for model in endpoint.base_models:
+        yield f"{name}[{model}]" if len(endpoint.base_models) > 1 else name, model
 
 
 def certificate_valid(host: str, port: int, ca: Path | None) -> str:
@@ -127,11 +136,15 @@ def certificate_valid(host: str, port: int, ca: Path | None) -> str:
 
 
 def models_listed(target: Target) -> str:
-    """/v1/models lists the served names and no others. Ollama also lists previous models unless it prunes them."""
+    """/v1/models lists the served names and no others. Ollama also lists previous models unless it prunes them.
+
+    For several pools the gateway itself makes the list.
+    """
     listed, wanted = target.client.models(), target.endpoint.models
     missing = [name for name in wanted if name not in listed]
     strange = [name for name in listed if name not in wanted]
-    if missing or (strange and target.endpoint.engine != "ollama"):
+    of_ollama = target.endpoint.engine == "ollama" and len(target.endpoint.base_models) == 1
+    if missing or (strange and not of_ollama):
         raise CheckError(f"missing: {', '.join(missing) or 'none'}; not in the spec: {', '.join(strange) or 'none'}")
     return ", ".join(listed)
 
@@ -152,10 +165,10 @@ def streams(target: Target, model: str) -> str:
     return f"{answer.pieces} pieces, the first after {answer.first_token_s:.3f} s"
 
 
-def log_probabilities(target: Target) -> str:
+def log_probabilities(target: Target, model: str) -> str:
     """The base model returns log probabilities. An engine that cannot compute them ends at the first such request."""
     body = {
-        "model": target.endpoint.base_model,
+        "model": model,
         "messages": [{"role": "user", "content": PROMPTS[0]}],
         "max_tokens": 2,
         "temperature": 0,
@@ -212,9 +225,9 @@ def forbidden_paths(target: Target) -> str:
     return f"{len(FORBIDDEN)} paths"
 
 
-def native_api(target: Target) -> str:
+def native_api(target: Target, model: str) -> str:
     """Ollama's own API answers requests with a key if the config allows it, and no others."""
-    asked = {"model": target.endpoint.base_model, "stream": False, "options": {"num_predict": 2}}
+    asked = {"model": model, "stream": False, "options": {"num_predict": 2}}
     questions: dict[str, dict[str, Any]] = {
         "/api/chat": {"messages": [{"role": "user", "content": PROMPTS[0]}]},
         "/api/generate": {"prompt": PROMPTS[0]},
@@ -229,8 +242,12 @@ def native_api(target: Target) -> str:
     return f"{len(NATIVE)} paths, with the key only" if target.endpoint.native_api else "not allowed"
 
 
-def port_closed(host: str, port: int) -> str:
-    """The engine's own port does not answer from here."""
+def ports_closed(host: str, ports: Sequence[int]) -> str:
+    """The engines' own ports do not answer from here."""
+    return "; ".join(_port_closed(host, port) for port in ports)
+
+
+def _port_closed(host: str, port: int) -> str:
     try:
         with socket.create_connection((host, port), timeout=PORT_TRY_S):
             pass
@@ -241,9 +258,9 @@ def port_closed(host: str, port: int) -> str:
     raise CheckError(f"{host}:{port} accepts connections: clients can bypass the gateway")
 
 
-def speed(target: Target) -> str:
-    """Time to the first token and tokens per second of the base model, for one request at a time."""
-    answer = target.client.stream_chat(target.endpoint.base_model, PROMPTS[0], max_tokens=SPEED_TOKENS)
+def speed(target: Target, model: str) -> str:
+    """Time to the first token and tokens per second of a base model, for one request at a time."""
+    answer = target.client.stream_chat(model, PROMPTS[0], max_tokens=SPEED_TOKENS)
     if not answer.tokens_per_s:
         raise CheckError(f"{answer.tokens} tokens are too few to measure")
     return f"first_token_s={answer.first_token_s:.3f} tokens_per_s={answer.tokens_per_s:.1f} tokens={answer.tokens}"

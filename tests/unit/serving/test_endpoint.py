@@ -37,6 +37,24 @@ def test_endpoint_says_what_is_served_and_where(tmp_path: Path) -> None:
     assert (endpoint.engine, endpoint.engine_port, endpoint.client) == ("vllm", 8001, "batch")
 
 
+def test_an_endpoint_of_several_pools_has_the_engine_of_each(tmp_path: Path) -> None:
+    closed, native = (
+        ServingSpec.model_validate(
+            {"engine": "ollama", "model": {"name": name, "source": {"kind": "tiny", "name": "llama"}}, "ollama": own}
+        )
+        for name, own in (("closed", {"port": 11435}), ("open", {"native_api": True}))
+    )
+    endpoint = endpoint_of(
+        "demo", ["192.0.2.7"], [SERVING, closed, native], GatewaySpec(), ca=None, keys_file=tmp_path / "keys.json"
+    )
+
+    assert endpoint.base_models == ("tiny", "closed:latest", "open:latest")
+    assert endpoint.base_of("letter") == "tiny"
+    assert endpoint.engine_ports == (8001, 11435, 11434)
+    assert (endpoint.ollama_model, endpoint.native_api) == ("open:latest", True)
+    assert make(tmp_path, "192.0.2.7").ollama_model is None
+
+
 def test_hosts_that_share_a_name_are_one_url(tmp_path: Path) -> None:
     assert make(tmp_path, "llm.example.com", "llm.example.com").urls == ("https://llm.example.com",)
 

@@ -56,6 +56,29 @@ def test_sound_endpoint_passes_every_check(endpoint: Endpoint, tmp_path: Path) -
         assert check["seconds"] >= 0
 
 
+def test_the_engine_of_each_pool_is_checked(endpoint: Endpoint, tmp_path: Path) -> None:
+    """Log probabilities, speed, ports and Ollama's own API were once checked for pool main only."""
+    bases = {"contract": "contract", "contract@1": "contract"}
+    pools = endpoint.model_copy(update={"bases": bases, "adapters": (), "ollama_model": "contract"})
+
+    assert smoke(pools) == 0
+
+    names = [check["name"] for check in result(tmp_path)["checks"]]
+    of_pools = [
+        "log_probabilities[tiny]",
+        "log_probabilities[contract]",
+        "native_api",
+        "speed[tiny]",
+        "speed[contract]",
+    ]
+    assert [name for name in names if name in of_pools] == of_pools
+    assert not {"log_probabilities", "speed"} & set(names)
+
+    with socket.create_server((ADDRESS, 0)) as listener:
+        assert smoke(pools.model_copy(update={"other_engine_ports": (listener.getsockname()[1],)})) == 1
+    assert failed(tmp_path) == ["engine_port_closed"]
+
+
 def test_speed_is_recorded_in_numbers(endpoint: Endpoint, tmp_path: Path) -> None:
     smoke(endpoint)
     numbers = dict(word.split("=") for word in result(tmp_path)["checks"][-1]["detail"].split())

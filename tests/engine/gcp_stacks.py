@@ -45,6 +45,18 @@ def stack_text(
     return CPU.format(**places, machine=machine, more=more, lifetime=lifetime, model=MODEL)
 
 
+def with_gateway(text: str) -> str:
+    """Return a stack file with a machine of its own for the gateway."""
+    return text.replace("    serving:", "    gateway: {machine: {}}\n    serving:")
+
+
+def with_pool(text: str, machine: str) -> str:
+    """Return a stack file of `with_gateway` with two machines in a pool of their own."""
+    model = MODEL.replace("qwen,", "large,")
+    pool = f"{{machine: {{{machine}, count: 2}}, serving: {{model: {model}}}}}"
+    return text.replace("    serving:", f"    pools: {{large: {pool}}}\n    serving:")
+
+
 def stack_value(machine: str = "type: e2-standard-8", *, zones: str = f"{A}, {B}", more: str = "") -> Any:
     """Return the deployment of a stack file."""
     return yaml.safe_load(stack_text(machine, zones=zones, more=more))["config"]["llm-deploy:deployment"]

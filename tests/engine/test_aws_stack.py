@@ -1,6 +1,7 @@
 """What a changed stack file changes on AWS, and what it keeps: real CLI, engine and program, simulated cloud."""
 
 import json
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.engine.aws_stacks import (
     untagged,
     volumes,
     with_gateway,
+    with_pool,
 )
 from tests.engine.checkout import Checkout
 
@@ -65,7 +67,10 @@ WEEKLY = ', weekly: {start: "08:00", stop: "20:00", time_zone: Asia/Seoul}'
 
 
 def test_a_stack_uses_the_kms_key_boundary_and_path_of_its_file(cloud_checkout: Checkout, aws: RunningAws) -> None:
-    """The stack's name begins like an id and a range has another notation. A new KMS key replaces no resource."""
+    """The stack's name begins like an id and a range has another notation. A new KMS key replaces no resource.
+
+    The stack has a gateway's machine and a second pool, which go and leave the engine of pool main alone.
+    """
     before = everything(aws)
     iam, kms = aws.client("iam"), aws.client("kms", REGION)
     boundary = iam.create_policy(PolicyName="bounds", Path="/teams/", PolicyDocument=json.dumps(BOUNDS))["Policy"][
@@ -74,7 +79,7 @@ def test_a_stack_uses_the_kms_key_boundary_and_path_of_its_file(cloud_checkout: 
     first, second = (kms.create_key()["KeyMetadata"]["Arn"] for _each in range(2))
     more = f"storage: {{kms_key: '{first}'}}\n    iam: {{permissions_boundary: '{boundary}', path: /llm/}}"
     text = stack_text(lifetime=WEEKLY, more=more).replace('"2001:2::/48"', '"2001:2:0:0::/48"')
-    stack = cloud_checkout.stack("sg-mine", with_gateway(text))
+    stack = cloud_checkout.stack("sg-mine", with_pool(with_gateway(text), LARGE))
 
     done = cloud_checkout.run("up", stack)
     assert done.returncode == 0, done.stderr
@@ -82,19 +87,21 @@ def test_a_stack_uses_the_kms_key_boundary_and_path_of_its_file(cloud_checkout: 
     roles = [iam.get_role(RoleName=each["RoleName"])["Role"] for each in iam.list_roles()["Roles"]]
     assert {(each["Path"], _boundary(each)) for each in roles} == {("/llm/", boundary)}
     assert len(roles) == 3
-    by_type, disks = {each["InstanceType"]: each for each in instances(aws)}, volumes(aws).keys()
-    host = by_type["m6i.2xlarge"]
+    found, disks = {each["InstanceId"]: each["InstanceType"] for each in instances(aws)}, volumes(aws)
+    assert sorted(found.values()) == ["m6i.2xlarge", "r6i.xlarge", "r6i.xlarge", "t3.medium"]
+    (host,) = (each for each in instances(aws) if each["InstanceType"] == "m6i.2xlarge")
     assert untagged(aws) == []
 
-    cloud_checkout.stack("sg-mine", with_gateway(text.replace(first, second)))
+    cloud_checkout.stack("sg-mine", with_pool(with_gateway(text.replace(first, second)), LARGE))
     again = cloud_checkout.run("up", stack)
     assert again.returncode == 0, again.stderr
     assert cloud_checkout.result(stack, "up.json")["changes"] == {}, again.stderr
-    assert {each["InstanceId"] for each in instances(aws)} == {each["InstanceId"] for each in by_type.values()}
-    assert volumes(aws).keys() == disks
+    assert {each["InstanceId"] for each in instances(aws)} == found.keys()
+    assert volumes(aws).keys() == disks.keys()
 
     _its_gateway_goes_and_comes_back(cloud_checkout, aws, text, host)
-    assert volumes(aws).keys() == disks, "the gateway's machine has no data volume"
+    (disk,) = volumes(aws)
+    assert disks[disk]["Attachments"][0]["InstanceId"] == host["InstanceId"], "the gateway's machine has no data volume"
     assert cloud_checkout.run("down", stack).returncode == 0
     assert everything(aws) == before
     of_this_test = {"iam:CreatePolicy", "kms:CreateKey"}
@@ -102,11 +109,26 @@ def test_a_stack_uses_the_kms_key_boundary_and_path_of_its_file(cloud_checkout: 
 
 
 def _its_gateway_goes_and_comes_back(checkout: Checkout, aws: RunningAws, text: str, host: Any) -> None:
-    """Remove and add the gateway's own machine beside a running host. A type without stock changes nothing."""
+    """Remove the pool and the gateway's own machine beside a running host, and add the latter again.
+
+    A type without stock changes nothing.
+    """
     (engines,) = (each["GroupId"] for each in host["NetworkInterfaces"][0]["Groups"])
     checkout.stack("sg-mine", text)
     alone = checkout.run("up", "sg-mine")
     assert alone.returncode == 0, alone.stderr
+    changes = checkout.result("sg-mine", "up.json")["changes"]
+    assert changes.keys() == {"create", "delete"}, changes
+    assert {each.split("_")[0] for each in changes["create"]} == {
+        "sg-mine-clients-198.18.0.0",
+        "sg-mine-clients-2001-2--",
+    }
+    beside = [
+        each for each in changes["delete"] if not re.search(r"-(large-[12]|gateway|engine-84[04][36])(-|$)", each)
+    ]
+    assert beside == [], "only the pool, the gateway and the ports between it and the engines go"
+    assert [each["InstanceId"] for each in instances(aws)] == [host["InstanceId"]]
+    assert len(volumes(aws)) == 1
     assert "gateway_host" not in checkout.outputs("sg-mine")
     assert opened(aws, engines) == {(22, "198.18.0.7/32"), (443, "198.18.0.0/24"), (443, "2001:2::/48")}
 
@@ -136,6 +158,8 @@ def _its_gateway_goes_and_comes_back(checkout: Checkout, aws: RunningAws, text: 
     assert opened(aws, engines) == {(22, "198.18.0.7/32"), (8443, own), (8406, own)}
     assert opened(aws, own) == {(22, "198.18.0.7/32"), (443, "198.18.0.0/24"), (443, "2001:2::/48")}
 
+
+LARGE = "type: r6i.xlarge"
 
 BOUNDS = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
 

@@ -6,7 +6,17 @@ from typing import Any
 from tests.doubles.gcp.running import RunningGcp
 from tests.doubles.gcp.seed import UBUNTU_24, UBUNTU_24_NEWER
 from tests.engine.checkout import Checkout, wait_until
-from tests.engine.gcp_stacks import A, data_disks, ends_at, everything, instances, located, stack_text
+from tests.engine.gcp_stacks import (
+    A,
+    data_disks,
+    ends_at,
+    everything,
+    instances,
+    located,
+    stack_text,
+    with_gateway,
+    with_pool,
+)
 
 
 def test_up_after_down_uses_the_kept_disk_again(gcp_checkout: Checkout, gcp: RunningGcp) -> None:
@@ -122,16 +132,18 @@ def test_another_end_of_life_is_announced_and_replaces_the_host_but_not_its_disk
     assert patched["id"] == schedule["id"]
     assert data_disks(gcp) == disks
 
-    _a_gateway_is_added(gcp_checkout, gcp, replaced)
+    text = (gcp_checkout.folder / "stacks/Pulumi.gcp-weekly.yaml").read_text()
+    _a_gateway_is_added(gcp_checkout, gcp, text, replaced)
+    _a_pool_comes_and_goes(gcp_checkout, gcp, text)
+    assert data_disks(gcp) == disks
     assert gcp_checkout.run("down", "gcp-weekly").returncode == 0
     assert everything(gcp) == before
 
 
-def _a_gateway_is_added(checkout: Checkout, gcp: RunningGcp, host: dict[str, Any]) -> None:
+def _a_gateway_is_added(checkout: Checkout, gcp: RunningGcp, text: str, host: dict[str, Any]) -> None:
     """Add the gateway's own machine beside a running host."""
     (path,), disks = instances(gcp), data_disks(gcp)
-    text = (checkout.folder / "stacks/Pulumi.gcp-weekly.yaml").read_text()
-    checkout.stack("gcp-weekly", text.replace("    serving:", "    gateway: {machine: {}}\n    serving:"))
+    checkout.stack("gcp-weekly", with_gateway(text))
     added = checkout.run("up", "gcp-weekly")
     assert added.returncode == 0, added.stderr
     found = {name.rpartition("/")[2]: each for name, each in instances(gcp).items()}
@@ -144,9 +156,43 @@ def _a_gateway_is_added(checkout: Checkout, gcp: RunningGcp, host: dict[str, Any
         "gcp-weekly-1": instances(gcp)[path]["networkInterfaces"][0]["networkIP"],
         "gcp-weekly-gateway": gateway["networkInterfaces"][0]["networkIP"],
     }
+    assert data_disks(gcp) == disks
+
+
+def _a_pool_comes_and_goes(checkout: Checkout, gcp: RunningGcp, text: str) -> None:
+    """Add a pool beside running machines, change nothing, and remove the pool: no other resource changes."""
+    before, disks = instances(gcp), data_disks(gcp)
+    checkout.stack("gcp-weekly", with_pool(with_gateway(text), "type: n2-standard-4"))
+    added = checkout.run("up", "gcp-weekly")
+    assert added.returncode == 0, added.stderr
+    changes = checkout.result("gcp-weekly", "up.json")["changes"]
+    assert changes.keys() == {"create"}, changes
+    assert all("-large-" in each for each in changes["create"]), changes
+    now = instances(gcp)
+    assert {path: now[path] for path in before} == before
+    new = {path.rpartition("-large-")[2]: now[path] for path in now.keys() - before.keys()}
+    assert {number: each["machineType"].rpartition("/")[2] for number, each in new.items()} == dict.fromkeys(
+        ("1", "2"), "n2-standard-4"
+    )
+    hosts = {each["name"]: each.get("pool", "main") for each in checkout.outputs("gcp-weekly")["hosts"]}
+    assert hosts == {
+        "gcp-weekly-1": "main",
+        "gcp-weekly-large-1": "large",
+        "gcp-weekly-large-2": "large",
+        "gcp-weekly-gateway": "main",
+    }
+
     again = checkout.run("up", "gcp-weekly")
     assert checkout.result("gcp-weekly", "up.json")["changes"] == {}, again.stderr
     assert "is replaced" not in again.stderr
+
+    checkout.stack("gcp-weekly", with_gateway(text))
+    removed = checkout.run("up", "gcp-weekly")
+    assert removed.returncode == 0, removed.stderr
+    changes = checkout.result("gcp-weekly", "up.json")["changes"]
+    assert changes.keys() == {"delete"}, changes
+    assert all("-large-" in each for each in changes["delete"]), changes
+    assert instances(gcp) == before
     assert data_disks(gcp) == disks
 
 

@@ -21,7 +21,7 @@ LOCAL_HEADROOM_GIB = 20
 """The same on the disk of a local machine, which also has the system."""
 
 GRAFANA_MACHINE_GIB = 2
-"""Memory of a machine with gateway, Prometheus and Grafana: their limits are a quarter, 384 and 512 MiB."""
+"""Memory of a machine with gateway, Prometheus and Grafana: their limits are a quarter, 384 and 768 MiB."""
 
 
 def gpu_can_compute(config: DeploymentConfig) -> Iterator[Problem]:

@@ -45,13 +45,16 @@ def drop_in_path(unit: str) -> str:
     return f"/etc/systemd/system/{unit}.d/50-llm-deploy.conf"
 
 
-def not_for_others(name: str, units: Sequence[str], *, ours: str, key: str) -> Command:
+def not_for_others(name: str, units: Sequence[str], *, ours: str, key: str, enabled: bool = False) -> Command:
     """Return the check that fails where one of `units` runs already: it has its own settings, data and readers.
 
-    It passes where the path `ours` exists. `key` of the stack file asks for the units.
+    It passes where the path `ours` exists. `key` of the stack file asks for the units. `enabled`: it also fails where
+    one is only enabled. The distribution's packages enable their units themselves.
     """
     words = f"runs here for something else; leave out {key}, or stop and disable it"
-    look = f'systemctl -q is-active "$unit" && echo "planned: fail: $unit {words}"'
+    states = ("is-active", "is-enabled") if enabled else ("is-active",)
+    runs = " || ".join(f'systemctl -q {state} "$unit"' for state in states)
+    look = f'{{ {runs}; }} 2>/dev/null && echo "planned: fail: $unit {words}"'
     return Command(
         name=name,
         argv=("true",),

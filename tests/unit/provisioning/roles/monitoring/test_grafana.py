@@ -2,6 +2,7 @@
 
 import configparser
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -160,13 +161,19 @@ def test_a_failure_of_grafana_holds_up_nothing_else() -> None:
     assert not [each.id for each in found[:begin] if own & {*each.after, *getattr(each, "restart_on", ())}]
 
 
-def test_a_grafana_of_somebody_else_is_left_alone() -> None:
+@pytest.mark.parametrize("state", ["is-active", "is-enabled", ""])
+def test_a_grafana_of_somebody_else_is_left_alone(state: str, tmp_path: Path) -> None:
     found = resources()
     needs = {each.id: each.after for each in found}
     check = next(each for each in found if each.id == "command:no-other-grafana")
     assert isinstance(check, Command)
+    (tmp_path / "systemctl").write_text(f'#!/bin/sh\n[ "$2 $3" = "{state} {GRAFANA_UNIT}" ]\n')
+    (tmp_path / "systemctl").chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    said = subprocess.run(check.check, env=environment, capture_output=True, text=True, check=True).stdout
+    refusal = f"planned: fail: {GRAFANA_UNIT} runs here for something else; leave out gateway.monitoring.grafana"
+    assert said.startswith(refusal) if state else said == ""
     assert f"[ -e {drop_in_path(GRAFANA_UNIT)} ] ||" in check.check[2]
-    assert GRAFANA_UNIT in check.check
     # All that changes the unit comes after the check.
     assert needs[f"directory:{role.GRAFANA_DIR}"] == (check.id,)
     for kind in (f"file:{drop_in_path(GRAFANA_UNIT)}", f"download:{role.PACKAGE_DIR}/{role.PACKAGE_NAME}"):

@@ -29,6 +29,7 @@ SCRIPTS = (
     "degrade.lua",
     "json_bytes.lua",
     "json_text.lua",
+    "json_tokens.lua",
     "leave.lua",
     "limits.lua",
     "models.lua",

@@ -6,11 +6,10 @@ import pytest
 
 from infra.clouds.gcp.api.names import owner_by_name, pool_of_node
 from infra.config import DeploymentConfig, parse_deployment
-from infra.contract.outputs import HostRecord
 from tests.doubles.provider.mocks import TableMocks
 from tests.engine.gcp_stacks import stack_value
 from tests.unit.infra.clouds.gcp.deployed import Deployed
-from tests.unit.infra.clouds.pools import behind
+from tests.unit.infra.clouds.pools import added_beside, behind, named, records_with_a_spot_pool
 
 INSTANCE = "gcp:compute/instance:Instance"
 DISK = "gcp:compute/disk:Disk"
@@ -30,10 +29,6 @@ def stack_file(**pools: dict[str, Any]) -> DeploymentConfig:
 
 def made(deployed: Deployed, config: DeploymentConfig, **placed: Any) -> TableMocks:
     return deployed(config=config, gateway=GATEWAY, writes_notices=True, **placed)
-
-
-def named(mocks: TableMocks, kind: str) -> dict[str, Any]:
-    return {name: inputs for each, name, inputs in mocks.all() if each == kind}
 
 
 @pytest.fixture
@@ -80,31 +75,19 @@ def test_the_records_have_pool_and_market_of_each_host(deployed: Deployed) -> No
     hosts: list[dict[str, Any]] = []
     made(deployed, stack_file(large=MACHINE), pools={"large": LARGE}, hosts=hosts)
 
-    records = {each["name"]: HostRecord.model_validate(each) for each in hosts}
-    assert {name: (each.pool, each.market, each.notice_folder is not None) for name, each in records.items()} == {
-        "prod-1": ("main", "on_demand", False),
-        "prod-large-1": ("large", "spot", True),
-        "prod-large-2": ("large", "spot", True),
-        "prod-gateway": ("main", "on_demand", False),
-    }
+    records_with_a_spot_pool(hosts)
 
 
 def test_a_spot_pool_changes_no_other_machine(deployed: Deployed) -> None:
     """An `up` that adds or removes it neither replaces nor restarts what serves."""
-    plain = {(kind, name): inputs for kind, name, inputs in made(deployed, stack_file()).all()}
-    mocks = made(deployed, stack_file(large=MACHINE), pools={"large": LARGE})
-    pooled = {(kind, name): inputs for kind, name, inputs in mocks.all()}
+    plain = made(deployed, stack_file())
+    pooled = made(deployed, stack_file(large=MACHINE), pools={"large": LARGE})
 
-    assert plain.keys() - pooled.keys() == set()
-    added = {name for _kind, name in pooled.keys() - plain.keys() if "-large-" not in name}
-    assert added == {"prod-notices"}, "the right of spot machines to add their last records"
-    keys = {key for key in plain if key[0] == "pulumi:index:Stash"}  # a new key in each run
-    changed = [key for key in plain.keys() - keys if without_keys(plain[key]) != without_keys(pooled[key])]
-    assert changed == []
+    others = {name for name in added_beside(plain, pooled, without_keys) if "-large-" not in name}
+    assert others == {"prod-notices"}, "the right of spot machines to add their last records"
 
 
 def without_keys(inputs: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what has the host key: the program makes a new one, and the state keeps the first."""
     return {**inputs, "metadata": {**inputs.get("metadata", {}), "user-data": ""}}
 
 

@@ -8,6 +8,7 @@ import email.utils
 import importlib
 import ssl
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -49,53 +50,77 @@ class Asked:
         return {"X-Client-Request-Id": self.request_id, "Idempotency-Key": self.request_id}
 
 
-class OpenAIShape:
-    """OpenAI's chat completions, as OpenAI, Ollama, vLLM and the gateway have them."""
+class Shape(ABC):
+    """One SDK: what the APIs have in common. What is an API's own is in the abstract methods."""
 
-    def __init__(self, settings: Settings, timeout_s: float) -> None:
-        openai = _installed("openai")
-        self.settings, self.errors = settings, openai.APIError
-        options = _connection(settings, timeout_s, openai.DefaultHttpxClient)
-        # The SDK insists on a key, also where the engine has none.
-        self.sdk = openai.OpenAI(api_key=settings.key or "none", base_url=settings.url, max_retries=0, **options)
-        self.max_tokens = "max_completion_tokens" if settings.provider == "openai" else "max_tokens"
+    stream_options: Mapping[str, Any] = {"stream": True}
+
+    def __init__(self, settings: Settings, sdk: Any, errors: type[Exception]) -> None:
+        self.settings, self.sdk, self.errors = settings, sdk, errors
 
     def chat(self, asked: Asked) -> Answer:
         """Return the answer. Raises LLMError."""
         with _translated(self):
             raw = self._create(asked)
             reply = raw.parse()
-        choice = reply.choices[0] if reply.choices else None
-        if choice is None:
-            raise LLMError(f"{self.settings.provider}: the answer has no choices")
-        answer = Answer(
-            text=choice.message.content or "",
-            model=reply.model or self.settings.model,
-            request_id=asked.request_id,
-            finish_reason=choice.finish_reason,
-            **_marks(raw.headers),
-        )
-        return _counted(answer, reply.usage)
+        return self._whole(reply, self._nothing_yet(asked, raw.headers))
 
     def stream(self, asked: Asked) -> Generator[str, None, Answer]:
         """Return the pieces of the answer once it has begun; the generator returns the rest. Raises LLMError."""
         with _translated(self):
-            raw = self._create(asked, stream=True, stream_options={"include_usage": True})
+            raw = self._create(asked, **self.stream_options)
             events = raw.parse()
-        return self._pieces(asked, raw.headers, events)
+        return self._pieces(events, self._nothing_yet(asked, raw.headers))
 
-    def _pieces(self, asked: Asked, headers: Mapping[str, str], events: Any) -> Generator[str, None, Answer]:
+    def _pieces(self, events: Any, answer: Answer) -> Generator[str, None, Answer]:
         pieces: list[str] = []
-        answer = Answer(text="", model=self.settings.model, request_id=asked.request_id, **_marks(headers))
         with _translated(self, begun=pieces), events:
             for event in events:
-                answer = _counted(replace(answer, model=event.model or answer.model), event.usage)
-                for choice in event.choices[:1]:
-                    answer = replace(answer, finish_reason=choice.finish_reason or answer.finish_reason)
-                    if choice.delta.content:
-                        pieces.append(choice.delta.content)
-                        yield choice.delta.content
-        return _whole(self.settings.provider, replace(answer, text="".join(pieces)))
+                answer, text = self._event(event, answer)
+                if text:
+                    pieces.append(text)
+                    yield text
+        answer = replace(answer, text="".join(pieces))
+        if answer.finish_reason is None:  # then the rest of it is missing
+            what = f"{self.settings.provider}: the answer broke off (the stream ended without a finish reason)"
+            raise BrokenOffError(what, answer.text)
+        return answer
+
+    def _nothing_yet(self, asked: Asked, headers: Mapping[str, str]) -> Answer:
+        """Return an answer without text. A gateway's headers say what is not the model's own."""
+        return Answer(
+            text="",
+            model=self.settings.model,
+            request_id=asked.request_id,
+            served_by=headers.get("x-served-by"),
+            degraded=headers.get("x-degraded"),
+        )
+
+    @abstractmethod
+    def _create(self, asked: Asked, **options: Any) -> Any:
+        """Send a request; return the raw response of the SDK."""
+
+    @abstractmethod
+    def _whole(self, reply: Any, answer: Answer) -> Answer:
+        """Return `answer` with what the whole `reply` says."""
+
+    @abstractmethod
+    def _event(self, event: Any, answer: Answer) -> tuple[Answer, str]:
+        """Return `answer` with what an event of a stream says, and the event's text."""
+
+
+class OpenAIShape(Shape):
+    """OpenAI's chat completions, as OpenAI, Ollama, vLLM and the gateway have them."""
+
+    stream_options: Mapping[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
+
+    def __init__(self, settings: Settings, timeout_s: float) -> None:
+        openai = _installed("openai")
+        options = _connection(settings, timeout_s, openai.DefaultHttpxClient)
+        # The SDK insists on a key, also where the engine has none.
+        sdk = openai.OpenAI(api_key=settings.key or "none", base_url=settings.url, max_retries=0, **options)
+        super().__init__(settings, sdk, openai.APIError)
+        self.max_tokens = "max_completion_tokens" if settings.provider == "openai" else "max_tokens"
 
     def _create(self, asked: Asked, **options: Any) -> Any:
         system = [{"role": "system", "content": asked.system}] if asked.system else []
@@ -108,52 +133,29 @@ class OpenAIShape:
             **options,
         )
 
+    def _whole(self, reply: Any, answer: Answer) -> Answer:
+        choice = reply.choices[0] if reply.choices else None
+        if choice is None:
+            raise LLMError(f"{self.settings.provider}: the answer has no choices")
+        text, model = choice.message.content or "", reply.model or answer.model
+        return _counted(replace(answer, text=text, model=model, finish_reason=choice.finish_reason), reply.usage)
 
-class ClaudeShape:
+    def _event(self, event: Any, answer: Answer) -> tuple[Answer, str]:
+        answer = _counted(replace(answer, model=event.model or answer.model), event.usage)
+        choice = event.choices[0] if event.choices else None
+        if choice is None:
+            return answer, ""
+        return replace(answer, finish_reason=choice.finish_reason or answer.finish_reason), choice.delta.content or ""
+
+
+class ClaudeShape(Shape):
     """Anthropic's messages."""
 
     def __init__(self, settings: Settings, timeout_s: float) -> None:
         anthropic = _installed("anthropic")
-        self.settings, self.errors = settings, anthropic.APIError
         options = _connection(settings, timeout_s, anthropic.DefaultHttpxClient)
-        self.sdk = anthropic.Anthropic(api_key=settings.key, base_url=settings.url, max_retries=0, **options)
-
-    def chat(self, asked: Asked) -> Answer:
-        """Return the answer. Raises LLMError."""
-        with _translated(self):
-            raw = self._create(asked)
-            reply = raw.parse()
-        answer = Answer(
-            text="".join(block.text for block in reply.content if block.type == "text"),
-            model=reply.model or self.settings.model,
-            request_id=asked.request_id,
-            finish_reason=reply.stop_reason,
-            **_marks(raw.headers),
-        )
-        return _counted_by_claude(answer, reply.usage)
-
-    def stream(self, asked: Asked) -> Generator[str, None, Answer]:
-        """Return the pieces of the answer once it has begun; the generator returns the rest. Raises LLMError."""
-        with _translated(self):
-            raw = self._create(asked, stream=True)
-            events = raw.parse()
-        return self._pieces(asked, raw.headers, events)
-
-    def _pieces(self, asked: Asked, headers: Mapping[str, str], events: Any) -> Generator[str, None, Answer]:
-        pieces: list[str] = []
-        answer = Answer(text="", model=self.settings.model, request_id=asked.request_id, **_marks(headers))
-        with _translated(self, begun=pieces), events:
-            for event in events:
-                if event.type == "message_start":
-                    answer = _counted_by_claude(replace(answer, model=event.message.model), event.message.usage)
-                elif event.type == "message_delta":
-                    answer = replace(
-                        answer, finish_reason=event.delta.stop_reason, output_tokens=event.usage.output_tokens
-                    )
-                elif event.type == "content_block_delta" and event.delta.type == "text_delta":
-                    pieces.append(event.delta.text)
-                    yield event.delta.text
-        return _whole(self.settings.provider, replace(answer, text="".join(pieces)))
+        sdk = anthropic.Anthropic(api_key=settings.key, base_url=settings.url, max_retries=0, **options)
+        super().__init__(settings, sdk, anthropic.APIError)
 
     def _create(self, asked: Asked, **options: Any) -> Any:
         given = asked.options("max_tokens")
@@ -169,6 +171,20 @@ class ClaudeShape:
             **extra,
             **options,
         )
+
+    def _whole(self, reply: Any, answer: Answer) -> Answer:
+        text = "".join(block.text for block in reply.content if block.type == "text")
+        model = reply.model or answer.model
+        return _counted_by_claude(replace(answer, text=text, model=model, finish_reason=reply.stop_reason), reply.usage)
+
+    def _event(self, event: Any, answer: Answer) -> tuple[Answer, str]:
+        if event.type == "message_start":
+            return _counted_by_claude(replace(answer, model=event.message.model), event.message.usage), ""
+        if event.type == "message_delta":
+            tokens = event.usage.output_tokens
+            return replace(answer, finish_reason=event.delta.stop_reason, output_tokens=tokens), ""
+        is_text = event.type == "content_block_delta" and event.delta.type == "text_delta"
+        return answer, event.delta.text if is_text else ""
 
 
 def _installed(name: str) -> Any:
@@ -195,7 +211,7 @@ def _connection(settings: Settings, timeout_s: float, client: Callable[..., Any]
 
 
 @contextmanager
-def _translated(shape: OpenAIShape | ClaudeShape, *, begun: list[str] | None = None) -> Iterator[None]:
+def _translated(shape: Shape, *, begun: list[str] | None = None) -> Iterator[None]:
     """Raise LLMError in place of the SDK's errors; BrokenOffError once an answer has `begun`, with its pieces."""
     import httpx2
 
@@ -260,11 +276,6 @@ def _line(said: object) -> str:
     return text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}…"
 
 
-def _marks(headers: Mapping[str, str]) -> dict[str, Any]:
-    """Return what a gateway says about an answer that is not the model's own."""
-    return {"served_by": headers.get("x-served-by"), "degraded": headers.get("x-degraded")}
-
-
 def _counted(answer: Answer, usage: Any) -> Answer:
     """Return the answer with the tokens in OpenAI's usage, if there is one."""
     if usage is None:
@@ -285,12 +296,3 @@ def _counted_by_claude(answer: Answer, usage: Any) -> Answer:
         cache_write_tokens=written,
         output_tokens=usage.output_tokens,
     )
-
-
-def _whole(provider: str, answer: Answer) -> Answer:
-    """Return a streamed answer. Raises LLMError if it stopped without a reason: then the rest of it is missing."""
-    if answer.finish_reason is None:
-        raise BrokenOffError(
-            f"{provider}: the answer broke off (the stream ended without a finish reason)", answer.text
-        )
-    return answer

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import ClassVar
 from urllib.parse import unquote
+
+from tests.doubles.running import running
 
 TOKEN_PATH = "/computeMetadata/v1/instance/service-accounts/default/token"  # a path
 
@@ -78,11 +79,5 @@ def running_storage(storage: StorageDouble) -> Iterator[StorageDouble]:
     """Serve `storage` on loopback until the block ends."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"storage": storage}))
     storage.address = f"127.0.0.1:{server.server_address[1]}"
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
+    with running(server):
         yield storage
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

@@ -3,11 +3,12 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import ClassVar
 from urllib.parse import unquote, urlsplit
+
+from tests.doubles.running import running
 
 REPO = "acme/base"
 PAGE = b"<!DOCTYPE html><html><body>Please log in</body></html>"
@@ -144,13 +145,7 @@ def running_hub(hub: HubDouble) -> Iterator[HubDouble]:
         ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (kind,), {"hub": hub})) for kind in (_Handler, _Storage)
     ]
     hub.url, hub.storage_url = (f"http://127.0.0.1:{server.server_address[1]}" for server in servers)
-    threads = [Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}) for server in servers]
-    for thread in threads:
-        thread.start()
-    try:
+    with ExitStack() as stack:
+        for server in servers:
+            stack.enter_context(running(server))
         yield hub
-    finally:
-        for server, thread in zip(servers, threads, strict=True):
-            server.shutdown()
-            thread.join()
-            server.server_close()

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.doubles.running import running
+
 PROVIDER_KEY = "provider-key-that-nobody-may-log"
 WORDS = ("away ", "we ", "go ")
 PATIENCE_S = 30
@@ -67,15 +69,11 @@ def running_provider(
     server = _Server((address, port), _Handler)
     server.double = ProviderDouble(port=server.server_address[1])
     server.tls = tls
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield server.double
-    finally:
-        server.double.hold.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with running(server):
+        try:
+            yield server.double
+        finally:
+            server.double.hold.set()
 
 
 class _Server(ThreadingHTTPServer):

@@ -5,8 +5,9 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import ClassVar
+
+from tests.doubles.running import running
 
 
 class RegistryDouble:
@@ -64,11 +65,5 @@ def running_registry(address: str) -> Iterator[RegistryDouble]:
     registry = RegistryDouble()
     server = ThreadingHTTPServer((address, 0), type("Handler", (_Handler,), {"registry": registry}))
     registry.url = f"http://{address}:{server.server_address[1]}"
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
+    with running(server):
         yield registry
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

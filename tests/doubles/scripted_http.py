@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.doubles.running import running
+
 
 @dataclass(frozen=True, kw_only=True)
 class Scripted:
@@ -57,15 +59,11 @@ def scripted_server() -> Iterator[ScriptedServer]:
     """Run a server on loopback."""
     server = _Server(("127.0.0.1", 0), _Handler)
     server.script = ScriptedServer(port=server.server_address[1])
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield server.script
-    finally:
-        server.script.stopped.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with running(server):
+        try:
+            yield server.script
+        finally:
+            server.script.stopped.set()
 
 
 class _Server(ThreadingHTTPServer):

@@ -1,7 +1,6 @@
 """What AWS's metadata service may answer, over a real socket."""
 
 import json
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,6 +10,7 @@ import pytest
 
 from services.spot_notice.amazon import ACTION, REBALANCE, TOKEN, Amazon
 from services.spot_notice.finding import Finding, Seen
+from tests.doubles.running import running
 
 NOW = 1_800_000_000.0
 END = "2027-01-15T08:02:00Z"
@@ -60,12 +60,8 @@ def service() -> Iterator[Service]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     made.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield made
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with running(server):
+        yield made
 
 
 def look(service: Service) -> Seen:

@@ -9,6 +9,7 @@ import pytest
 from services.spot_notice.finding import Finding
 from services.spot_notice.google import MAINTENANCE, PREEMPTED, Google, Key
 from tests.doubles import metadata
+from tests.doubles.running import running
 from tests.gateways import wait_for
 
 NOW = 1_800_000_000.0
@@ -16,12 +17,8 @@ NOW = 1_800_000_000.0
 
 @pytest.fixture
 def url(tmp_path: Path) -> Iterator[str]:
-    with metadata.server("127.0.0.1", 0, tmp_path) as service:
-        thread = threading.Thread(target=service.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
+    with running(metadata.server("127.0.0.1", 0, tmp_path)) as service:
         yield f"http://127.0.0.1:{service.server_address[1]}"
-        service.shutdown()
-        thread.join()
 
 
 CASES = {

@@ -5,12 +5,12 @@ import hashlib
 import http.server
 import io
 import tarfile
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.doubles.running import running
 from tools.pulumi.archive import ArchiveUnavailableError, fetch_archive
 
 PROGRAM = b"#!/bin/sh\necho v3.255.0\n"
@@ -42,12 +42,8 @@ def server(tmp_path: Path) -> Iterator[str]:
     folder.mkdir()
     (folder / "pulumi.tar.gz").write_bytes(archive_bytes())
     handler = functools.partial(_Quiet, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as serving:
-        thread = threading.Thread(target=serving.serve_forever)
-        thread.start()
+    with running(http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)) as serving:
         yield f"http://127.0.0.1:{serving.server_address[1]}"
-        serving.shutdown()
-        thread.join()
 
 
 @pytest.fixture

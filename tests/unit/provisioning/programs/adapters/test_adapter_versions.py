@@ -4,12 +4,12 @@ import errno
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
 
 from provisioning.programs.adapters import adapter_versions
+from tests.doubles.running import running
 from tests.unit.provisioning.adapters.engine_with_adapters import Engine
 
 ALIKE = "begins its answers like base, on"
@@ -26,13 +26,8 @@ WITH_SUMMARY: dict[str, Any] = {
 def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     (tmp_path / "engine.env").write_text("VLLM_API_KEY=sample\n")
     monkeypatch.setattr(adapter_versions, "ENGINE_ENV", str(tmp_path / "engine.env"))
-    server = Engine()
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with running(Engine()) as server:
+        yield server
 
 
 class Host:

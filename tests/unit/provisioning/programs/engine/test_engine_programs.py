@@ -13,6 +13,7 @@ import pytest
 
 from provisioning.programs.engine import engine_ready
 from provisioning.programs.gateway import drain_engine
+from tests.doubles.running import running
 from tests.slowness import patient
 
 
@@ -48,13 +49,8 @@ class _EngineHandler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def engine() -> Iterator[Engine]:
-    server = Engine()
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with running(Engine()) as server:
+        yield server
 
 
 def ready(port: int, *, timeout_s: float = 0, key: str = "sample", main_pid: int | None = None) -> tuple[int, str]:

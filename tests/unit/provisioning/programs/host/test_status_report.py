@@ -8,7 +8,6 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +17,7 @@ from core.paths import CHECKOUT
 from provisioning.programs.host import status_report as report
 from provisioning.programs.nvidia.llm_nvidia import main as driver
 from tests.doubles.engine import ENGINE_KEY, EngineDouble, running_engine
+from tests.doubles.running import running
 from tests.gateways import RunningGateway, engine_pool, free_port, gateway_before, gateway_spec, wait_for
 from tests.unit.provisioning.conftest import NewGateway
 
@@ -222,13 +222,9 @@ class _Ollama(BaseHTTPRequestHandler):
 
 
 def test_ollama_says_what_it_has_loaded_and_where() -> None:
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Ollama) as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with running(ThreadingHTTPServer(("127.0.0.1", 0), _Ollama)) as server:
         engine = report.Engine("ollama", server.server_port, "/no/key")
         seen = (engine.version(), engine.models(), engine.loaded())
-        server.shutdown()
-        thread.join()
     assert seen == ("0.24.0", ["tiny:latest"], [{"name": "tiny:latest", "bytes": 4 * GIB, "vram_bytes": GIB}])
     assert (engine.version(), engine.models(), engine.loaded()) == ("", None, [])  # it no longer answers
 

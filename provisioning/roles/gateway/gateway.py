@@ -4,7 +4,7 @@ Does not make certificates or keys (provisioning/access/credentials.py) or open 
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -182,8 +182,9 @@ def passed_paths(pools: Sequence[Pool]) -> Paths:
     passed = [OPENAI_PATHS]
     passed += [VLLM_PATHS] if any(pool.serving.engine == "vllm" for pool in pools) else []
     for serving in (pool.serving for pool in pools if pool.serving.engine == "ollama"):
-        names = dict.fromkeys(each for name in serving.served_names for each in (name, name.removesuffix(":latest")))
-        passed += [OLLAMA_V1_PATHS, {"GET": tuple(path for name in names for path in _model_paths(name))}]
+        passed += [OLLAMA_V1_PATHS]
+        if len(pools) == 1:  # of several pools, HAProxy answers: own_models
+            passed += [{"GET": tuple(path for name in _spellings(serving.served_names) for path in _model_paths(name))}]
         passed += [OLLAMA_PATHS] if serving.ollama.native_api else []
     return {
         method: tuple(dict.fromkeys(path for paths in passed for path in paths.get(method, ())))
@@ -197,8 +198,18 @@ def own_models(pools: Sequence[Pool]) -> list[dict[str, Any]]:
     Ollama answers it, unless there are several pools: the path does not tell HAProxy which of them to ask.
     """
     asked = [pool for pool in pools if pool.serving.engine == "vllm" or len(pools) > 1]
-    owners = {name: OWNER[pool.serving.engine] for pool in asked for server in pool.servers for name in server.names}
+    owners = {
+        name: OWNER[pool.serving.engine]
+        for pool in asked
+        for server in pool.servers
+        for name in _spellings(server.names)
+    }
     return [{"paths": _model_paths(name), "body": _model_body(name, owner)} for name, owner in owners.items()]
+
+
+def _spellings(names: Sequence[str]) -> Iterator[str]:
+    """Yield the names as clients may write them: Ollama takes one without its tag `:latest` too."""
+    yield from dict.fromkeys(each for name in names for each in (name, name.removesuffix(":latest")))
 
 
 def _model_body(name: str, owner: str) -> str:

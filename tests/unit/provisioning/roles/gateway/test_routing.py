@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from provisioning.roles.gateway.pools import loopback_pool
 from tests.doubles.engine import EngineDouble, running_engine
 from tests.gateways import (
     CLIENT_KEY,
@@ -17,6 +18,7 @@ from tests.gateways import (
     engine_pool,
     gateway_before,
     gateway_spec,
+    ollama_serving,
     wait_for,
 )
 
@@ -109,6 +111,27 @@ def test_models_of_all_pools_are_listed_by_the_gateway(
     assert gateway.ask("GET", "/v1/models", key=None).status == 401
     assert gateway.logged("list")["decision"] == "served"
     assert not [got for each in engines.values() for got in each.received if got.target != "/health"]
+
+
+@pytest.mark.parametrize(
+    ("name", "status"), [("tiny", 200), ("tiny:latest", 200), ("tiny%3Alatest", 200), ("small", 200), ("other", 404)]
+)
+def test_a_model_of_ollama_beside_vllm_is_answered_by_the_gateway(
+    engines: dict[str, EngineDouble], tmp_path: Path, name: str, status: int
+) -> None:
+    """Its name without a tag once went to the first pool, whose vLLM knows no such path."""
+    spec = gateway_spec()
+    pools = [
+        engine_pool({"gpu-1": engines["small"]}, names=("small",), name="small"),
+        loopback_pool("other", "gpu-2", ollama_serving(engines["large"].port), spec),
+    ]
+    for each in engines.values():
+        each.received.clear()
+    with gateway_before(tmp_path, pools, spec) as gateway:
+        reply = gateway.ask("GET", f"/v1/models/{name}")
+    said = json.loads(reply.body)
+    assert (reply.status, said.get("id")) == (status, name.replace("%3A", ":") if status == 200 else None)
+    assert not [got for each in engines.values() for got in each.received if got.target.startswith("/v1")]
 
 
 REFUSED = {

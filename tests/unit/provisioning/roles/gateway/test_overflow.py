@@ -79,13 +79,30 @@ def make_unhealthy(gateway: RunningGateway, engine: EngineDouble) -> None:
     wait_for(lambda: "DOWN" in states(gateway, "main"), "the engine to be down")
 
 
+@pytest.fixture(scope="module")
+def shared_without_engine(
+    service: RunningOverflow, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningGateway]:
+    """A gateway whose engine is down; HAProxy takes three seconds to see that."""
+    folder = tmp_path_factory.mktemp("without-engine")
+    with running_engine() as engine, gateway_at(folder, engine, service.settings.port) as running:
+        make_unhealthy(running, engine)
+        yield running
+
+
+@pytest.fixture
+def without_engine(shared_without_engine: RunningGateway, provider: ProviderDouble) -> RunningGateway:
+    provider.received.clear()
+    provider.status = 200
+    return shared_without_engine
+
+
 @pytest.mark.parametrize("path", ["/v1/responses", "/v1/messages"])
 def test_a_request_in_a_form_that_nobody_translates_never_leaves(
-    gateway: RunningGateway, engine: EngineDouble, provider: ProviderDouble, path: str
+    without_engine: RunningGateway, provider: ProviderDouble, path: str
 ) -> None:
-    make_unhealthy(gateway, engine)
     asked = {**json.loads(BODY), "input": "hello"}
-    assert gateway.ask("POST", path, body=json.dumps(asked).encode()).code == "engine_unavailable"
+    assert without_engine.ask("POST", path, body=json.dumps(asked).encode()).code == "engine_unavailable"
     assert provider.received == []
 
 
@@ -95,16 +112,13 @@ def test_a_ready_engine_answers(gateway: RunningGateway, provider: ProviderDoubl
     assert (reply.status, "x-served-by" in reply.headers, provider.received) == (200, False, [])
 
 
-def test_a_provider_answers_when_no_engine_is_there(
-    gateway: RunningGateway, engine: EngineDouble, provider: ProviderDouble
-) -> None:
-    make_unhealthy(gateway, engine)
-    reply = gateway.ask("POST", CHAT, "X-Request-Id: away-1", "X-LLM-Client: other", body=BODY)
+def test_a_provider_answers_when_no_engine_is_there(without_engine: RunningGateway, provider: ProviderDouble) -> None:
+    reply = without_engine.ask("POST", CHAT, "X-Request-Id: away-1", "X-LLM-Client: other", body=BODY)
     assert (reply.status, reply.headers["x-served-by"]) == (200, "overflow/first")
     assert json.loads(reply.body)["model"] == "tiny"
     (sent,) = provider.received
     assert "x-request-id" not in sent.headers
-    line = gateway.logged("away-1")
+    line = without_engine.logged("away-1")
     assert (line["decision"], line["pool"], line["data"], line["reason"]) == (
         "overflow",
         "overflow",
@@ -174,15 +188,10 @@ def test_who_cannot_leave_gets_the_answer_of_a_gateway_without_providers(
     ],
 )
 def test_the_strictest_class_counts(
-    gateway: RunningGateway,
-    engine: EngineDouble,
-    provider: ProviderDouble,
-    headers: tuple[str, ...],
-    leaves: bool,
+    without_engine: RunningGateway, provider: ProviderDouble, headers: tuple[str, ...], leaves: bool
 ) -> None:
-    make_unhealthy(gateway, engine)
     for key in (CLIENT_KEY, SECOND_KEY):
-        reply = gateway.ask("POST", CHAT, *(f"X-Data-Class: {each}" for each in headers), key=key, body=BODY)
+        reply = without_engine.ask("POST", CHAT, *(f"X-Data-Class: {each}" for each in headers), key=key, body=BODY)
         assert (reply.status == 200) == (leaves and key == CLIENT_KEY)
     assert len(provider.received) == (1 if leaves else 0)
 
@@ -199,12 +208,9 @@ def test_internal_data_leaves_where_the_config_allows_it(
 
 
 @pytest.mark.parametrize("wrong", ["no key", "no JSON", "no model", "unknown model"])
-def test_a_wrong_request_never_leaves(
-    gateway: RunningGateway, engine: EngineDouble, provider: ProviderDouble, wrong: str
-) -> None:
-    make_unhealthy(gateway, engine)
+def test_a_wrong_request_never_leaves(without_engine: RunningGateway, provider: ProviderDouble, wrong: str) -> None:
     body = {"no JSON": b"{", "no model": b"{}", "unknown model": b'{"model": "x"}'}.get(wrong, BODY)
-    reply = gateway.ask("POST", CHAT, key=None if wrong == "no key" else CLIENT_KEY, body=body)
+    reply = without_engine.ask("POST", CHAT, key=None if wrong == "no key" else CLIENT_KEY, body=body)
     assert 400 <= reply.status < 500
     assert provider.received == []
 
@@ -247,7 +253,7 @@ def test_an_estimate_above_the_deadline_sends_public_requests_away(
 ) -> None:
     """Below the deadline public requests wait like all others."""
     provider.received.clear()
-    classes = ClassesSpec.model_validate({"interactive": {"deadline_s": 2}})
+    classes = ClassesSpec.model_validate({"interactive": {"deadline_s": 5}})
     fields: dict[str, Any] = {"max_queue": 60, "queue_timeout_s": 60, "classes": classes}
     with gateway_at(tmp_path, engine, service.settings.port, **fields) as gateway:
         wait_for(lambda: gateway.ask("GET", "/health").status == 200, "the engine")

@@ -34,7 +34,7 @@ CLIENT = "default"
 CLIENT_KEY = "sk-test-0123456789abcdefghijklmnopqrstuvwxyz"
 SECOND_CLIENT = "second"
 SECOND_KEY = "sk-test-second-abcdefghijklmnopqrstuvwxyz"
-DEADLINE_S = patient(60.0)
+DEADLINE_S = patient(120.0)
 MASTER_SOCKET = "master.sock"
 
 

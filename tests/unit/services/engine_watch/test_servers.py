@@ -6,10 +6,11 @@ from contextlib import ExitStack
 import pytest
 
 from services.engine_watch.servers import serve_agent
+from tests.gateways import DEADLINE_S
 
 
 def answer(address: str, port: int) -> str:
-    with socket.create_connection((address, port), timeout=10) as connection:
+    with socket.create_connection((address, port), timeout=DEADLINE_S) as connection:
         return connection.makefile().read()
 
 
@@ -29,7 +30,7 @@ def test_silent_clients_hold_nobody_up() -> None:
     try:
         with ExitStack() as silent:
             for _ in range(40):
-                silent.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+                silent.enter_context(socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S))
             assert answer("127.0.0.1", port) == "down # hangs\n"
     finally:
         server.shutdown()

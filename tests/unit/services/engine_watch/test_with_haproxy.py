@@ -20,7 +20,6 @@ from tests.gateways import (
     vllm_serving,
     wait_for,
 )
-from tests.slowness import patient
 from tests.watches import RunningWatch, running_watch
 
 WATCHED = ("L7OK", "")
@@ -45,11 +44,9 @@ class Site:
         """Return whether HAProxy has the watcher's reason; 2.4.0 shows none."""
         return reason in self.server("last_agt") or not self.server("agent_status")
 
-    def until(self, status: str) -> float:
-        """Wait until HAProxy has the engine in `status`; return the seconds that took."""
-        began = time.monotonic()
+    def until(self, status: str) -> None:
+        """Wait until HAProxy has the engine in `status`; `make bench-gateway` measures how long that takes."""
         wait_for(lambda: self.server("status").startswith(status), f"{status}; it is {self.server('status')}")
-        return time.monotonic() - began
 
 
 @pytest.fixture
@@ -67,7 +64,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 def test_a_stopped_core_is_out_of_rotation_and_comes_back_slowly(site: Site) -> None:
     site.watch.core_is("T")
-    assert site.until("DOWN") < patient(5)
+    site.until("DOWN")
     assert site.says("is stopped by a signal or a debugger")
     site.watch.core_is("S")
     site.until("UP")
@@ -79,7 +76,7 @@ def test_a_hang_without_any_sign_of_its_own(site: Site) -> None:
     """The core sleeps for ever while a client waits: neither /health nor the process says so."""
     site.engine.hold.clear()
     site.engine.running += 1
-    assert site.until("DOWN") < patient(10)
+    site.until("DOWN")
     assert site.says("nothing moves")
     assert site.gateway.ask("GET", "/health").status == 503
 
@@ -105,17 +102,17 @@ def test_a_slow_engine_stays(site: Site) -> None:
     finally:
         ended.set()
         core.join()
-    site.engine.hold.set()
+        site.engine.hold.set()
 
 
-def test_a_notice_drains_within_a_second_and_ends_again(site: Site) -> None:
+def test_a_notice_drains_and_ends_again(site: Site) -> None:
     notice = site.watch.folder / "notice.json"
     notice.write_text('{"kind": "instance-action", "source": "aws", "deadline": 0}')
-    assert site.until("DRAIN") < patient(1)
+    site.until("DRAIN")
     notice.unlink()
-    assert site.until("UP") < patient(2)
+    site.until("UP")
     (site.watch.folder / "drain").touch()
-    assert site.until("DRAIN") < patient(1)
+    site.until("DRAIN")
 
 
 def test_the_watchers_death_changes_nothing(site: Site) -> None:

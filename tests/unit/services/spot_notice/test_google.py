@@ -10,7 +10,7 @@ from services.spot_notice.finding import Finding
 from services.spot_notice.google import MAINTENANCE, PREEMPTED, Google, Key
 from tests.doubles import metadata
 from tests.doubles.running import running
-from tests.gateways import wait_for
+from tests.gateways import DEADLINE_S, wait_for
 
 NOW = 1_800_000_000.0
 
@@ -50,7 +50,7 @@ def test_a_change_comes_at_once(url: str, tmp_path: Path) -> None:
     waiting = threading.Thread(target=key.wait)
     waiting.start()
     (tmp_path / "preempted").write_text("TRUE")
-    waiting.join(10)
+    waiting.join(DEADLINE_S)
     assert (key.value, waiting.is_alive()) == ("TRUE", False)
 
 

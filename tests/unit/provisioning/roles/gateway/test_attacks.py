@@ -12,7 +12,7 @@ from provisioning.roles.gateway.process import Limits
 from serving.spec.gateway_size import CPU_HOST_MIB, MIB, gateway_size, reserved_mib, too_large
 from serving.spec.models import GatewaySpec
 from tests.doubles.engine import TOKENS, EngineDouble, running_engine
-from tests.gateways import ADDRESS, CLIENT_KEY, RunningGateway, read_reply, running_gateway, wait_for
+from tests.gateways import ADDRESS, CLIENT_KEY, DEADLINE_S, RunningGateway, read_reply, running_gateway, wait_for
 from tests.overflows import overflow_spec
 from tests.unit.provisioning.conftest import NewGateway
 from tests.unit.provisioning.roles.gateway.test_limits import head, set_limits
@@ -43,7 +43,8 @@ def test_http_2_by_its_preface_alone_is_refused(new_gateway: NewGateway) -> None
 
 def test_http_2_is_refused_on_the_listener_for_metrics_too(new_gateway: NewGateway) -> None:
     address, _, port = new_gateway().places.metrics_address.rpartition(":")
-    assert answer_to(socket.create_connection((address, int(port)), timeout=30), PREFACE).startswith(b"HTTP/1.1 400 ")
+    connection = socket.create_connection((address, int(port)), timeout=DEADLINE_S)
+    assert answer_to(connection, PREFACE).startswith(b"HTTP/1.1 400 ")
 
 
 @pytest.mark.parametrize(
@@ -197,14 +198,14 @@ def test_engine_may_think_longer_than_a_client_may_be_silent(
     set_limits(monkeypatch, silent_client_s=1)
     gateway = new_gateway()
     engine.hold.clear()
-    timer = threading.Timer(2.5, engine.hold.set)
+    timer = threading.Timer(1.5, engine.hold.set)
     timer.start()
     assert gateway.ask("POST", "/v1/chat/completions", body=b'{"model":"tiny"}').status == 200
     engine.steps = threading.Semaphore(0)
     stream = Stream(gateway)
     with stream.connection:
         for token in TOKENS[:2]:
-            threading.Timer(2.5, engine.steps.release).start()
+            threading.Timer(1.5, engine.steps.release).start()
             stream.read_until(token.encode())
         engine.steps.release(len(TOKENS))
         stream.read_until(b"[DONE]")

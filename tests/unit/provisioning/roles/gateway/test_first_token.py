@@ -3,11 +3,9 @@
 import json
 import ssl
 import threading
-import time
 
 from tests.doubles.engine import TOKENS, EngineDouble
 from tests.gateways import CLIENT_KEY, DEADLINE_S, wait_for
-from tests.slowness import patient
 from tests.unit.provisioning.conftest import NewGateway
 
 BODY = json.dumps({"model": "tiny", "stream": True})
@@ -58,9 +56,7 @@ def test_client_that_hangs_up_before_the_first_token_ends_the_engines_work(
     with gateway.connect() as connection:
         connection.sendall(REQUEST.encode())
         assert steps.head_sent.wait(DEADLINE_S)
-    began = time.monotonic()
-    wait_for(gateway.log_lines, "the gateway notices")
-    assert time.monotonic() - began < patient(0.2)
+    wait_for(gateway.log_lines, "the gateway notices")  # while the engine computes
     steps.release(len(TOKENS))
     wait_for(lambda: engine.broken_off == 1, "the engine notices")
     line = gateway.logged("it")

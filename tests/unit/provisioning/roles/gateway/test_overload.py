@@ -23,6 +23,7 @@ from tests.gateways import (
     ADDRESS,
     CLIENT,
     CLIENT_KEY,
+    DEADLINE_S,
     ENGINE_HOST,
     POOL,
     SECOND_CLIENT,
@@ -453,7 +454,7 @@ def test_request_that_would_wait_too_long_is_refused_at_once(
 
 def refusals(gateway: RunningGateway, count: int) -> list[int]:
     """Return the Retry-After of `count` refused requests on one connection."""
-    connection = HTTPSConnection(ADDRESS, gateway.port, context=gateway.tls(), timeout=30)
+    connection = HTTPSConnection(ADDRESS, gateway.port, context=gateway.tls(), timeout=DEADLINE_S)
     headers = {"Authorization": f"Bearer {CLIENT_KEY}"}
     times = []
     with closing(connection):

@@ -3,7 +3,6 @@
 import json
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -12,7 +11,6 @@ import pytest
 
 from tests.doubles.engine import EngineDouble, running_engine
 from tests.gateways import CLIENT_KEY, Reply, RunningGateway, free_port, running_gateway, wait_for
-from tests.slowness import patient
 from tests.unit.provisioning.conftest import NewGateway
 
 CHAT = b'{"model":"tiny"}'
@@ -136,10 +134,8 @@ def test_client_that_hangs_up_before_the_answer_frees_its_place_at_the_engine(
         impatient.sendall(f"{head}Content-Length: {len(CHAT)}\r\n\r\n".encode() + CHAT)
         wait_for(lambda: engine.running == 1, "it runs")
         assert ask(gateway).code == "queue_full"
-    began = time.monotonic()
     wait_for(lambda: [line for line in gateway.log_lines() if line["ended"].startswith("C")], "the gateway notices")
-    assert time.monotonic() - began < patient(0.2)
-    engine.hold.set()
+    engine.hold.set()  # only now could it answer
     assert ask(gateway).status == 200
 
 

@@ -79,7 +79,7 @@ def test_waiting_requests_by_class(new_gateway: NewGateway, engine: EngineDouble
             clients.hang_up(chance.choice(waiting))
         else:
             engine.steps.release(len(TOKENS))
-        wait_for(lambda: waiting_by_class(gateway) == clients.by_class(), f"{step}: {what}", 10)
+        wait_for(lambda: waiting_by_class(gateway) == clients.by_class(), f"{step}: {what}")
         most = max(most, len(clients.waiting()))
     assert most > 5
     assert sum(clients.by_class().values()) == gateway.waiting()

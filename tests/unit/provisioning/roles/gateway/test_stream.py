@@ -54,12 +54,10 @@ def test_each_token_arrives_before_the_engine_makes_the_next(new_gateway: NewGat
 def test_stream_may_pause_longer_than_a_client_may_be_silent(new_gateway: NewGateway, engine: EngineDouble) -> None:
     """The client is silent while it receives an answer; that is not a reason to cut it off."""
     gateway = new_gateway(request_timeout_s=2)
-    engine.steps = threading.Semaphore(0)
+    engine.tokens = TOKENS * 6
+    engine.token_s = 0.1
     stream = Stream(gateway)
     with stream.connection:
-        for token in TOKENS:
-            threading.Timer(0.8, engine.steps.release).start()
-            stream.read_until(token.encode())
         stream.read_until(b"[DONE]")
     assert gateway.logged("stream")["total_ms"] > 2000
 

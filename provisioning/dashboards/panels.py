@@ -143,6 +143,16 @@ GATEWAY = Dashboard(
                 ),
             ),
         ),
+        Panel(
+            title="Requests sent a second time",
+            unit="reqps",
+            queries=(
+                Query(
+                    expr=f'rate(haproxy_server_retry_warnings_total{{proxy!~"{NO_POOLS}"}}[$__rate_interval])',
+                    legend="{{proxy}}, first at {{server}}",
+                ),
+            ),
+        ),
     ),
 )
 

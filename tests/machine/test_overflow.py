@@ -133,7 +133,8 @@ def test_at_the_cap_nothing_is_sent_and_the_alert_fires(overflow: Overflow) -> N
     text = remote(overflow.host, f"curl -s http://127.0.0.1:{OVERFLOW_METRICS_PORT}/metrics")
     metrics = dict(line.rsplit(" ", 1) for line in text.splitlines() if line[0] != "#")
     ratio = float(metrics['llm_overflow_spent_ratio{provider="all",period="day"}'])
-    assert float(metrics["llm_overflow_alert_ratio"]) <= ratio <= 1
+    assert float(metrics["llm_overflow_alert_ratio"]) == 0.8
+    assert 0.8 <= ratio <= 1
     assert bring(overflow.host, overflow.desired()).result.ok
     assert remote(overflow.host, ASK) == "200"
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from provisioning.dashboards import write
 from provisioning.dashboards.panels import DASHBOARDS
 from provisioning.dashboards.write import files
 from provisioning.programs.monitoring import host_metrics
@@ -33,6 +34,19 @@ RATE_INTERVAL = "20s"
 
 def test_the_files_in_the_repository_are_current() -> None:
     assert {path: path.read_text() for path in files()} == files(), "run make dashboards"
+
+
+def test_make_dashboards_writes_the_files_and_says_how_to_load_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(write, "FOLDER", tmp_path / "grafana")
+    monkeypatch.setattr(write, "CHECKOUT", tmp_path)
+    write.main()
+    assert {path: path.read_text() for path in (tmp_path / "grafana").iterdir()} == files()
+    said = capsys.readouterr().err
+    assert [path.name in said for path in files()] == [True] * len(DASHBOARDS)
+    assert "Import" in said
+    assert 'make ssh STACK=NAME ARGS="--forward 9090"' in said
 
 
 def test_panels_do_not_overlap() -> None:

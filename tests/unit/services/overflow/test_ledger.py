@@ -219,6 +219,12 @@ def _version(path: Path, version: int) -> None:
         db.execute(f"PRAGMA user_version = {version}")
 
 
+def test_each_charge_is_on_the_disk_before_it_counts(ledger: Ledger) -> None:
+    """No test can cut the power; SQLite promises it for these two settings."""
+    assert ledger._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert ledger._db.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+
+
 def in_child(work: Callable[[], object]) -> int:
     """Run `work` in a process of its own; return how it ended: 0, 1 for an error, or minus its signal."""
     child = os.fork()

@@ -376,8 +376,9 @@ def test_cap_holds_under_many_requests_at_once(tmp_path: Path, first: ProviderDo
         assert 0 < int(refused[0].headers["retry-after"]) <= 86_400
         assert 0 < charged(first) <= overflow.spent() <= cap.day
         assert cap.day - overflow.spent() < 2 * one
-        ratio = overflow.metrics()['llm_overflow_spent_ratio{provider="first",period="day"}']
-        assert 0.8 < ratio <= 1
+        metrics = overflow.metrics()
+        assert 0.8 < metrics['llm_overflow_spent_ratio{provider="first",period="day"}'] <= 1
+        assert metrics["llm_overflow_alert_ratio"] == 0.8
 
 
 def test_says_when_the_cap_is_reached(tmp_path: Path, first: ProviderDouble) -> None:

@@ -3,7 +3,9 @@
 import itertools
 import json
 import math
+import re
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
@@ -14,7 +16,7 @@ from typing import Any
 import pytest
 
 from provisioning.roles.gateway.gateway import passed_paths
-from provisioning.roles.gateway.policy import scripts
+from provisioning.roles.gateway.policy import policy_text, scripts
 from provisioning.roles.gateway.pools import loopback_pool
 from serving.spec.gateway_classes import ClassesSpec, Degrade
 from serving.spec.gateway_clients import ClientSpec
@@ -405,6 +407,46 @@ def test_old_batch_goes_before_new_interactive(
     assert [each["prompt"] for each in computed(engine)] == ["first", "batch", "interactive"]
 
 
+def test_batch_goes_before_interactive_that_comes_after_its_aging(
+    people: ThreadPoolExecutor, new_gateway: NewGateway, engine: EngineDouble
+) -> None:
+    aging = ClassesSpec.model_validate({"batch": {"aging_s": 1}})
+    gateway = new_gateway(clients=clients(**{"class": "batch"}), max_concurrency=1, classes=aging)
+    engine.steps = threading.Semaphore(0)
+    sent = [people.submit(ask, gateway, prompt="first", stream=True)]
+    wait_for(lambda: len(computed(engine)) == 1, "the first one runs")
+
+    def wait_with(prompt: str, key: str) -> float:
+        sent.append(people.submit(ask, gateway, key=key, prompt=prompt, stream=True))
+        wait_for(lambda: gateway.waiting() == len(sent) - 1, prompt)
+        return time.monotonic()
+
+    began = time.monotonic()
+    came = wait_with("batch", CLIENT_KEY)
+    is_soon = wait_with("soon", SECOND_KEY) - began < 1
+    wait_for(lambda: time.monotonic() - came > 1, "the aging")
+    wait_with("late", SECOND_KEY)
+    engine.steps.release(100)
+    assert {future.result().status for future in sent} == {200}
+    order = [each["prompt"] for each in computed(engine)]
+    assert order == ["first", "soon", "batch", "late"] or (not is_soon and order[-1] == "late")  # a slow machine
+
+
+@pytest.mark.parametrize(
+    "times", [(30, None), (200, None), (261, None), (400, 123), (523, 0), (60, 463), (10, 0)], ids=str
+)
+def test_no_order_is_beyond_what_haproxy_compares(times: tuple[int, int | None]) -> None:
+    """Aging and fairness put a request back. HAProxy 2.6 reverses the order of two that are 524 s apart."""
+    queue_timeout_s, aging_s = times
+    spec = gateway_spec(
+        queue_timeout_s=queue_timeout_s, classes=ClassesSpec.model_validate({"batch": {"aging_s": aging_s}})
+    )
+    text = policy_text([loopback_pool(POOL, ENGINE_HOST, vllm_serving(8000), spec)], spec)
+    back_ms = {name: int(value) for name, value in re.findall(r'\["(fair_ms|aging_s)"\] = (\d+)', text)}
+    assert back_ms.keys() == {"fair_ms", "aging_s"}
+    assert queue_timeout_s + back_ms["aging_s"] + back_ms["fair_ms"] / 1000 < 524
+
+
 def test_unknown_priority_is_refused(new_gateway: NewGateway) -> None:
     reply = ask(new_gateway(), "X-Priority: urgent")
     assert (reply.status, reply.code) == (400, "invalid_priority")
@@ -541,12 +583,19 @@ def test_request_waits_for_an_engine_that_starts(people: ThreadPoolExecutor, tmp
             assert waiting.result().status == 200
 
 
-def test_wait_for_an_engine_ends(tmp_path: Path) -> None:
-    with running_gateway(tmp_path, free_port(), no_engine_wait_s=1) as gateway:
+def test_wait_for_an_engine_ends_with_the_rest_of_its_start(tmp_path: Path) -> None:
+    """A minute is expected until a start was seen, then what the last one took."""
+    port, began = free_port(), time.monotonic()
+    with running_gateway(tmp_path, port, no_engine_wait_s=1) as gateway:
         wait_for(lambda: gateway.engine_is("DOWN"), "HAProxy notices that it is down")
         reply = ask(gateway)
         assert (reply.status, reply.code) == (503, "engine_unavailable")
         assert 30 < int(reply.headers["retry-after"]) <= 60
+        with running_engine(port=port):
+            wait_for(lambda: ask(gateway).status == 200, "the start")
+            took_s = time.monotonic() - began
+        wait_for(lambda: ask(gateway).code == "engine_unavailable" and gateway.engine_is("DOWN"), "its end")
+        assert 1 <= int(ask(gateway).headers["retry-after"]) <= math.ceil(took_s)
 
 
 def test_requests_that_wait_for_an_engine_are_counted_before(people: ThreadPoolExecutor, tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from tests.doubles.engine import TOKENS, EngineDouble, running_engine
-from tests.gateways import Reply, RunningGateway, engine_pool, gateway_before, gateway_spec, wait_for
+from tests.gateways import POOL, Reply, RunningGateway, engine_pool, gateway_before, gateway_spec, wait_for
+from tests.metrics import Metrics
 
 HOSTS = ("gpu-1", "gpu-2", "gpu-3")
 
@@ -70,6 +71,16 @@ def test_same_prompt_goes_to_the_same_host_and_prompts_spread_over_all(
         homes = {prompt: home(gateway, prompt) for prompt in map("contract {}".format, range(24))}
         assert set(homes.values()) == set(HOSTS)
         assert {prompt: home(gateway, prompt) for prompt in list(homes)[:6]} == dict(list(homes.items())[:6])
+
+
+def test_each_adapter_has_a_home_of_its_own_for_the_same_prompt(
+    tmp_path: Path, engines: dict[str, EngineDouble]
+) -> None:
+    prompts = [f"contract {number}" for number in range(12)]
+    with before(tmp_path, engines, names=("tiny", "contract")) as gateway:
+        homes = {model: [home(gateway, prompt, model) for prompt in prompts] for model in ("tiny", "contract")}
+    assert homes["tiny"] != homes["contract"]
+    assert set(homes["contract"]) == set(HOSTS)
 
 
 def test_text_after_the_head_of_a_prompt_does_not_change_its_home(
@@ -269,6 +280,23 @@ def test_empty_answer_is_asked_for_once_more_elsewhere_and_logged(
         line = gateway.logged("retried")
         assert line["retries"] == "+1"
         assert line["host"] != first
+        assert second_tries(gateway) == {**dict.fromkeys(HOSTS, 0), first: 1}
+
+
+def second_tries(gateway: RunningGateway) -> dict[str, float]:
+    """Return how many requests were sent again after a try at each host, as Prometheus reads it."""
+    metrics = Metrics(f"http://{gateway.places.metrics_address}/metrics")
+    return {host: metrics.sum("haproxy_server_retry_warnings_total", proxy=POOL, server=host) for host in HOSTS}
+
+
+def test_a_request_that_no_engine_answers_meets_three_of_them(tmp_path: Path, engines: dict[str, EngineDouble]) -> None:
+    with running_engine() as fourth:
+        every = {**engines, "gpu-4": fourth}
+        for each in every.values():
+            each.faults.add("hang_up")
+        with before(tmp_path, every) as gateway:
+            assert ask(gateway, "one").code in ("engine_failed", "engine_unavailable")
+        assert sum(map(computed, every.values())) == 3
 
 
 def test_refused_connection_is_asked_for_elsewhere(tmp_path: Path, engines: dict[str, EngineDouble]) -> None:

@@ -1,5 +1,6 @@
 """The clients of a gateway: who may send requests, how many, and how large."""
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field
@@ -66,12 +67,32 @@ class ClientSpec(Frozen):
         default=None, ge=1, le=65536, description="Most requests at the same time, running and waiting."
     )
     caps: ClientCaps = Field(default=ClientCaps(), description="Its largest request.")
+    model_caps: dict[ServedName, ClientCaps] = Field(
+        default={},
+        description="Its largest request to single models or adapters, by their names without a version. Caps that "
+        "are missing are as in `caps`.",
+    )
     models: tuple[AskedName, ...] = Field(
         default=(), description="Names of models that it may use, as clients write them. If empty, all."
     )
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def caps_by_key(self) -> dict[str, ClientCaps]:
+        """Its caps as they are written, by their keys in the file."""
+        return {"caps": self.caps, **{f"model_caps.{name}": caps for name, caps in self.model_caps.items()}}
+
+    def caps_of(self, asked: str) -> ClientCaps:
+        """Return the caps that hold for a name as clients write it. Versions of an adapter have those of its name."""
+        own = self.model_caps.get(without_version(asked), ClientCaps())
+        return self.caps.model_copy(update=own.model_dump(exclude_none=True))
+
+
+def without_version(asked: str) -> str:
+    """Return the name of the model or adapter that a client's `contract@3` means, or `contract:3` with Ollama."""
+    return re.split("[@:]", asked, maxsplit=1)[0]
 
 
 def _entry(value: Any) -> Any:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from core.reading.rules import Problem, one_of, twice
 from serving.spec.fields import ServingFields
 from serving.spec.gateway_classes import LONGEST_ORDER_S
+from serving.spec.gateway_clients import without_version
 from serving.spec.gateway_fields import GatewayFields
 from serving.spec.gateway_places import engine_places, host_places
 
@@ -25,21 +26,23 @@ def shares_add_up(gateway: GatewayFields) -> Iterator[Problem]:
 def limits_of_clients_fit(gateway: GatewayFields) -> Iterator[Problem]:
     """A client's limits let its largest request pass."""
     for index, client in enumerate(gateway.clients):
-        key, caps = f"clients[{index}]", client.caps
+        key = f"clients[{index}]"
         yield from (Problem(f"{key}.{each.key}", each.what, each.hint) for each in twice(client.models, "models"))
-        if caps.prompt_kib is not None and caps.prompt_kib > gateway.max_body_kib:
-            yield Problem(
-                f"{key}.caps.prompt_kib",
-                f"{caps.prompt_kib} is above max_body_kib {gateway.max_body_kib}",
-                f"write at most {gateway.max_body_kib}",
-            )
-        tokens, longest = client.tokens_per_minute, caps.max_tokens
-        if tokens is not None and longest is not None and longest * (caps.n or 1) > tokens:
-            yield Problem(
-                f"{key}.tokens_per_minute",
-                f"{tokens} is less than one request may take: {longest * (caps.n or 1)}",
-                "raise it, or lower caps.max_tokens or caps.n",
-            )
+        for name, caps in client.caps_by_key.items():
+            if caps.prompt_kib is not None and caps.prompt_kib > gateway.max_body_kib:
+                yield Problem(
+                    f"{key}.{name}.prompt_kib",
+                    f"{caps.prompt_kib} is above max_body_kib {gateway.max_body_kib}",
+                    f"write at most {gateway.max_body_kib}",
+                )
+            held = client.caps_of(name.partition(".")[2])
+            tokens, longest = client.tokens_per_minute, held.max_tokens
+            if tokens is not None and longest is not None and longest * (held.n or 1) > tokens:
+                yield Problem(
+                    f"{key}.tokens_per_minute",
+                    f"{tokens} is less than one request may take: {longest * (held.n or 1)}",
+                    f"raise it, or lower {name}.max_tokens or {name}.n",
+                )
 
 
 def deadlines_fit(gateway: GatewayFields) -> Iterator[Problem]:
@@ -129,6 +132,11 @@ def names_and_caps_fit(servings: Mapping[str, ServingFields], gateway: GatewayFi
                 yield Problem(
                     f"gateway.clients[{index}].models[{number}]", f"{name} is not served", one_of(names, name)
                 )
+        allowed = list(dict.fromkeys(map(without_version, client.models or names)))
+        for name in client.model_caps:
+            if name not in allowed and (complete or client.models):
+                what = f"{name} is not among models" if client.models else f"{name} is not served"
+                yield Problem(f"gateway.clients[{index}].model_caps.{name}", what, one_of(allowed, name))
     yield from _caps_fit(servings, gateway)
     for index, each in enumerate(gateway.degrade):
         key = f"gateway.degrade[{index}]"
@@ -157,14 +165,18 @@ def _spellings(serving: ServingFields) -> Iterator[str]:
 
 
 def _caps_fit(servings: Mapping[str, ServingFields], gateway: GatewayFields) -> Iterator[Problem]:
-    of, serving = max(servings.items(), key=lambda each: each[1].model.context_tokens)
-    context, answers = serving.model.context_tokens, max(each.vllm.max_answers for each in servings.values())
-    all_vllm = all(each.engine == "vllm" for each in servings.values())
     for index, client in enumerate(gateway.clients):
-        key, caps = f"gateway.clients[{index}]", client.caps
-        if caps.max_tokens is not None and caps.max_tokens > context:
-            what = f"{caps.max_tokens} is above {of}.model.context_tokens {context}"
-            yield Problem(f"{key}.caps.max_tokens", what, f"write at most {context}")
-        if all_vllm and caps.n is not None and caps.n > answers:
-            what = f"{caps.n} is above serving.vllm.max_answers {answers}"
-            yield Problem(f"{key}.caps.n", what, f"write at most {answers}, or raise max_answers")
+        for name, caps in client.caps_by_key.items():
+            key, model = f"gateway.clients[{index}].{name}", name.partition(".")[2]
+            # Caps of one model must fit its pool; those of all must fit one of the pools.
+            fits = {of: each for of, each in servings.items() if model in map(without_version, each.served_names)}
+            of, serving = max((fits or servings).items(), key=lambda each: each[1].model.context_tokens)
+            context = serving.model.context_tokens
+            answers = max(each.vllm.max_answers for each in (fits or servings).values())
+            if caps.max_tokens is not None and caps.max_tokens > context:
+                what = f"{caps.max_tokens} is above {of}.model.context_tokens {context}"
+                yield Problem(f"{key}.max_tokens", what, f"write at most {context}")
+            all_vllm = all(each.engine == "vllm" for each in (fits or servings).values())
+            if all_vllm and caps.n is not None and caps.n > answers:
+                what = f"{caps.n} is above serving.vllm.max_answers {answers}"
+                yield Problem(f"{key}.n", what, f"write at most {answers}, or raise max_answers")

@@ -11,7 +11,7 @@ from provisioning.converge.resources import Directory, File
 from provisioning.roles.gateway.answers import RETRY_AFTER_S
 from provisioning.roles.gateway.pools import Pool
 from serving.spec.gateway_classes import LONGEST_ORDER_S
-from serving.spec.gateway_clients import ClientSpec
+from serving.spec.gateway_clients import ClientSpec, without_version
 from serving.spec.gateway_overflow import OverflowSpec
 from serving.spec.models import GatewaySpec
 
@@ -64,7 +64,7 @@ def policy_text(pools: Sequence[Pool], gateway: GatewaySpec) -> str:
         "pools": [_pool(pool) for pool in pools],
         "models": models,
         "names": list(dict.fromkeys(name for pool in pools for name in _served(pool))),
-        "clients": {client.name: _client(client, gateway) for client in gateway.clients},
+        "clients": {client.name: _client(client, gateway, models) for client in gateway.clients},
         "deadlines_s": gateway.deadlines_s,
         "aging_s": gateway.aging_s,
         "degrade": {each.model: each.model_dump(exclude={"model"}) for each in gateway.degrade},
@@ -93,8 +93,9 @@ def _overflow(overflow: OverflowSpec, gateway: GatewaySpec, spellings: Iterable[
     }
 
 
-def _client(client: ClientSpec, gateway: GatewaySpec) -> dict[str, Any]:
-    """Return the rights of a client."""
+def _client(client: ClientSpec, gateway: GatewaySpec, spellings: Iterable[str]) -> dict[str, Any]:
+    """Return the rights of a client. `caps_of` has each name that has caps of its own."""
+    capped = dict.fromkeys(_bare(name) for name in spellings if without_version(name) in client.model_caps)
     return {
         "class": client.service_class,
         "share": gateway.shares[client.name],
@@ -102,6 +103,7 @@ def _client(client: ClientSpec, gateway: GatewaySpec) -> dict[str, Any]:
         "tokens_per_minute": client.tokens_per_minute,
         "max_concurrency": client.max_concurrency,
         **client.caps.model_dump(),
+        "caps_of": {name: client.caps_of(name).model_dump() for name in capped} or None,
         "models": dict.fromkeys(map(_bare, client.models), True) or None,
     }
 

@@ -97,7 +97,7 @@ local function read(txn, client_name, client)
   txn:set_var("txn.class", request.class)
   request.pool = models.aim(txn, request.name, fields)
   stateless(txn, fields)
-  request.tokens = limits.size(txn, client, request.pool, fields)
+  request.tokens = limits.size(txn, client, policy.models[request.name], request.pool, fields)
   limits.at_once(txn, client)
   return request, limits.rates(txn, client_name, client, request.tokens)
 end

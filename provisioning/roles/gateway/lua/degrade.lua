@@ -1,5 +1,6 @@
 -- While too many wait: another model answers, or answers are shorter. policy.degrade says for which model, and when.
 
+local limits = require("limits")
 local models = require("models")
 local places = require("places")
 local policy = require("policy")
@@ -7,10 +8,14 @@ local waits = require("waits")
 
 local M = {}
 
--- Returns the pool of a rule's other model, if this client may use it and a host has it.
-local function pool_of(rule, client)
+-- Returns the pool of a rule's other model, if this client may use it instead of the model `name`.
+local function pool_of(rule, client, name)
   local model = policy.models[rule.to]
-  if model and (not client.models or client.models[model.name]) then
+  if not model or (client.models and not client.models[model.name]) then
+    return
+  end
+  -- With caps of its own, a request that is small enough for one model may be too large for the other.
+  if not limits.are_special(client, model) and not limits.are_special(client, policy.models[name]) then
     return policy.pools[model.pool]
   end
 end
@@ -33,7 +38,7 @@ end
 -- Returns whether it did.
 function M.to_other_pool(txn, client, request)
   local rule = policy.degrade[request.name]
-  local pool = rule and rule.to and pool_of(rule, client)
+  local pool = rule and rule.to and pool_of(rule, client, request.name)
   if not pool or pool == request.pool or not places.any_takes(txn, request.pool, request.name) then
     return false
   end
@@ -56,7 +61,7 @@ function M.within_pool(txn, client, request, wait_s)
     return
   end
   if rule.to then
-    if pool_of(rule, client) == request.pool and places.any_takes(txn, request.pool, rule.to) then
+    if pool_of(rule, client, request.name) == request.pool and places.any_takes(txn, request.pool, rule.to) then
       switch(txn, request, rule)
     end
     return

@@ -62,44 +62,50 @@ end
 
 -- Refuses a request that asks for more answers than its client's cap. Returns how many it asks for: a list of prompts gets
 -- `n` for each.
-local function answers_of(txn, client, fields)
+local function answers_of(txn, caps, fields)
   local many, prompts = 1, fields.prompts or 1
   for _, name in ipairs(ANSWERS) do
     local value = number_of(txn, fields, name)
     if value then
       many = math.max(many, value)
-      if client.n and value > client.n then
-        return bad(txn, "n_too_large", ("You may ask for at most %d answers at once. Write a smaller %s."):format(client.n, name))
+      if caps.n and value > caps.n then
+        return bad(txn, "n_too_large", ("You may ask for at most %d answers at once. Write a smaller %s."):format(caps.n, name))
       end
     end
   end
-  if client.n and many * prompts > client.n then
-    return bad(txn, "n_too_large", ("You may ask for at most %d answers at once. Send fewer prompts."):format(client.n))
+  if caps.n and many * prompts > caps.n then
+    return bad(txn, "n_too_large", ("You may ask for at most %d answers at once. Send fewer prompts."):format(caps.n))
   end
   return many * prompts
 end
 
--- Refuses a request that is larger than its client's caps. Returns the tokens that it may take at most.
-function M.size(txn, client, pool, fields)
+-- Returns whether a client has caps of its own for a model.
+function M.are_special(client, model)
+  return client.caps_of ~= nil and client.caps_of[model.name] ~= nil
+end
+
+-- Refuses a request that is larger than its client's caps for the model. Returns the tokens that it may take at most.
+function M.size(txn, client, model, pool, fields)
+  local caps = M.are_special(client, model) and client.caps_of[model.name] or client
   local names, bytes = lengths(txn, pool), fields.prompt_bytes or 0
-  local asked, many = asked_tokens(txn, fields, names), answers_of(txn, client, fields)
-  if client.max_tokens and asked and asked > client.max_tokens then
+  local asked, many = asked_tokens(txn, fields, names), answers_of(txn, caps, fields)
+  if caps.max_tokens and asked and asked > caps.max_tokens then
     local message = "Your answers have at most %d tokens. Write %s from 1 to that number."
-    return bad(txn, "max_tokens_too_large", message:format(client.max_tokens, names[1]))
+    return bad(txn, "max_tokens_too_large", message:format(caps.max_tokens, names[1]))
   end
-  if client.prompt_kib and bytes > client.prompt_kib * 1024 then
-    return bad(txn, "prompt_too_large", ("Your prompts have at most %d KiB."):format(client.prompt_kib))
+  if caps.prompt_kib and bytes > caps.prompt_kib * 1024 then
+    return bad(txn, "prompt_too_large", ("Your prompts have at most %d KiB."):format(caps.prompt_kib))
   end
   local tokens = math.ceil(bytes / 4)
   if not names[1] then
     return tokens
   end
-  if client.max_tokens and pool.engine == "vllm" then
-    txn:set_var("txn.max_tokens", client.max_tokens) -- vLLM takes the smaller one of this and the body's
-  elseif client.max_tokens and not asked then
-    return bad(txn, "max_tokens_required", ("Write %s, at most %d."):format(names[1], client.max_tokens))
+  if caps.max_tokens and pool.engine == "vllm" then
+    txn:set_var("txn.max_tokens", caps.max_tokens) -- vLLM takes the smaller one of this and the body's
+  elseif caps.max_tokens and not asked then
+    return bad(txn, "max_tokens_required", ("Write %s, at most %d."):format(names[1], caps.max_tokens))
   end
-  local answer = math.min(asked or client.max_tokens or pool.context_tokens, pool.context_tokens)
+  local answer = math.min(asked or caps.max_tokens or pool.context_tokens, pool.context_tokens)
   return math.min(MOST_TOKENS, tokens + answer * 1.0 * many) // 1 -- a whole number would wrap around
 end
 

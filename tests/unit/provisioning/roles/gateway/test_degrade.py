@@ -113,12 +113,18 @@ def test_another_model_of_the_same_pool_answers_above_a_wait(
 ) -> None:
     large = engines["large"]
     pools = [engine_pool({"gpu-1": large}, names=("large", "contract"))]
-    spec = gateway_spec(degrade=(Degrade(model="contract", to="large", above_wait_s=1),))
+    special = ClientSpec.model_validate({"name": SECOND_CLIENT, "model_caps": {"contract": {"max_tokens": 9}}})
+    spec = gateway_spec(
+        clients=(ClientSpec(name=CLIENT), special), degrade=(Degrade(model="contract", to="large", above_wait_s=1),)
+    )
     with gateway_before(tmp_path, pools, spec) as gateway:
         held = wait_in(people, gateway, large, "main")
         late = people.submit(ask, gateway, model="contract", name="late")
         wait_for(lambda: gateway.waiting("main") == 5, "it waits")
+        stays = people.submit(ask, gateway, model="contract", key=SECOND_KEY, name="other-caps")
+        wait_for(lambda: gateway.waiting("main") == 6, "it waits too")
         large.hold.set()
+        assert (stays.result().status, "x-degraded" in stays.result().headers) == (200, False)
         assert late.result().headers["x-degraded"] == "model"
         assert received(large, "late")["x-llm-model"] == "large"
         assert {future.result().status for future in held} == {200}

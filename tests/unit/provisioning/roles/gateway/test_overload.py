@@ -32,6 +32,7 @@ from tests.gateways import (
     SECOND_KEY,
     Reply,
     RunningGateway,
+    adapter_serving,
     body_of,
     free_port,
     gateway_spec,
@@ -127,6 +128,23 @@ def test_request_within_the_caps_passes_and_one_without_a_length_gets_the_cap(
     assert [_cap(got) for got in _posts(engine)] == ["8", "8", None]
 
 
+def test_a_model_may_have_caps_of_its_own_and_so_has_each_version_of_an_adapter(
+    new_gateway: NewGateway, engine: EngineDouble
+) -> None:
+    mine = {"contract": {"max_tokens": 4, "prompt_kib": 2}}
+    serving = adapter_serving(engine.port)
+    gateway = new_gateway(serving=serving, clients=clients(caps=CAPS, model_caps=mine))
+    for model in ("contract", "contract@1"):
+        assert ask(gateway, model=model, max_tokens=5).code == "max_tokens_too_large"
+        assert ask(gateway, model=model, n=3).code == "n_too_large"  # as for all models
+        assert ask(gateway, model=model, prompt="x" * 2049).code == "prompt_too_large"
+        assert ask(gateway, model=model, prompt="x" * 2000).status == 200
+    assert ask(gateway, max_tokens=9).code == "max_tokens_too_large"
+    assert ask(gateway, prompt="x" * 1025).code == "prompt_too_large"
+    assert ask(gateway, max_tokens=8).status == 200
+    assert [_cap(got) for got in _posts(engine)] == ["4", "4", "8"]
+
+
 ODD_NUMBERS: list[dict[str, Any]] = [
     {"best_of": 1e300},
     {"n": 1e300},
@@ -155,7 +173,7 @@ def test_odd_numbers_pass_no_limit(new_gateway: NewGateway, engine: EngineDouble
 
 
 BROKEN = [
-    ("limits.lua", "function M.size(txn, client, pool, fields)\n"),
+    ("limits.lua", "function M.size(txn, client, model, pool, fields)\n"),
     ("limits.lua", "function M.at_once(txn, client)\n"),
     ("waits.lua", "function M.order(txn, pool, client, class)\n"),
     ("places.lua", "local function choose(txn)\n"),

@@ -202,7 +202,8 @@ local function has_room(room, client)
   return room.count < (above and policy.max_queue or policy.longest_queue)
 end
 
--- Waits until a host takes requests for the model `name`. Returns a refusal if that takes too long, or if too many wait.
+-- Waits until a host takes requests for the model `name`. Returns a refusal if that takes too long, or if too many wait. A
+-- process that a reload replaces checks no engine any more: its waiting requests come again, to the new process.
 function M.for_engine(txn, pool, client, name)
   if places.any_takes(txn, pool, name) then
     return
@@ -218,10 +219,14 @@ function M.for_engine(txn, pool, client, name)
       enter(room, waiter) -- again, if HAProxy was so busy that it was taken for gone
     end
     core.msleep(ROOM_MS)
-    local may_go = places.any_takes(txn, pool, name)
-  until may_go or places.seconds() - began >= policy.no_engine_wait_s
+    local may_go, stops = places.any_takes(txn, pool, name), places.is_true(txn.f:stopping())
+  until may_go or stops or places.seconds() - began >= policy.no_engine_wait_s
   leave(room, waiter)
-  return not places.any_takes(txn, pool, name) and M.no_engine(pool) or nil
+  if not places.any_takes(txn, pool, name) then
+    local refusal = M.no_engine(pool)
+    refusal.retry_after_s = places.is_true(txn.f:stopping()) and 1 or refusal.retry_after_s
+    return refusal
+  end
 end
 
 -- Returns how many requests wait for an engine of the pool, by class.

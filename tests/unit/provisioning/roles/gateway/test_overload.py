@@ -601,6 +601,24 @@ def test_request_waits_for_an_engine_that_starts(people: ThreadPoolExecutor, tmp
             assert waiting.result().status == 200
 
 
+def test_request_that_waits_for_an_engine_comes_again_after_a_reload(
+    people: ThreadPoolExecutor, tmp_path: Path
+) -> None:
+    """HAProxy checks nothing in a process that ends: the request once waited in vain, though the engine was there."""
+    port = free_port()
+    with running_gateway(tmp_path, port, no_engine_wait_s=60) as gateway:
+        wait_for(lambda: gateway.engine_is("DOWN"), "HAProxy notices that it is down")
+        waiting = people.submit(ask, gateway)
+        wait_for(lambda: gateway_holds(gateway, 1), "it waits")
+        gateway.reload()
+        reply = waiting.result()
+        assert (reply.status, reply.code, reply.headers["retry-after"]) == (503, "engine_unavailable", "1")
+        waiting = people.submit(ask, gateway)
+        wait_for(lambda: gateway_holds(gateway, 1), "it waits in the new process")
+        with running_engine(port=port):
+            assert waiting.result().status == 200
+
+
 def test_wait_for_an_engine_ends_with_the_rest_of_its_start(tmp_path: Path) -> None:
     """A minute is expected until a start was seen, then what the last one took."""
     port, began = free_port(), time.monotonic()

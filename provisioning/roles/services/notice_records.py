@@ -22,6 +22,7 @@ from provisioning.roles.host.layout import (
     SPOT_USER,
     units_with_logs,
 )
+from provisioning.roles.services.on_request import started_by
 from provisioning.templates.render import render
 
 PROGRAM = f"{LIB_DIR}/send-records"
@@ -39,12 +40,12 @@ def notice_records(host: HostRecord, outputs: StackOutputs) -> list[Resource]:
         ]
     sender = File(path=PROGRAM, content=program("host/send_records"), mode=0o755)
     settings = File(path=SETTINGS, content=_settings(host, host.notice_folder, outputs))
-    words = {"description": DESCRIPTION, "request": REQUEST}
     service = File(
         path=f"/etc/systemd/system/{RECORDS_UNIT}",
         content=render(
             "notice-records.service.j2",
-            **words,
+            description=DESCRIPTION,
+            request=REQUEST,
             user=SPOT_USER,
             program=PROGRAM,
             settings=SETTINGS,
@@ -52,14 +53,13 @@ def notice_records(host: HostRecord, outputs: StackOutputs) -> list[Resource]:
         ),
         after=(f"user:{SPOT_USER}",),
     )
-    path = File(
-        path=f"/etc/systemd/system/{RECORDS_PATH_UNIT}",
-        content=render("on-request.path.j2", **words, watches=f"Watch for the request: {DESCRIPTION.lower()}"),
-    )
-    after = (sender.id, settings.id, service.id, path.id)
-    ready = ("systemctl", "--quiet", "is-active", RECORDS_PATH_UNIT)
-    unit = Unit(name=RECORDS_PATH_UNIT, restart_on=(service.id, path.id), ready=ready, after=after)
-    return [*fetch_program(), sender, settings, service, path, unit]
+    needs = (sender.id, settings.id)
+    return [
+        *fetch_program(),
+        sender,
+        settings,
+        *started_by(RECORDS_PATH_UNIT, service, DESCRIPTION, REQUEST, needs),
+    ]
 
 
 def _settings(host: HostRecord, folder: NoticeFolder, outputs: StackOutputs) -> str:

@@ -49,6 +49,7 @@ class Made:
     """File beside the archive. None: the archive holds the secrets, or there are none."""
     manifest_sha256: str
     components: int
+    hosts: int
 
 
 def make_bundle(
@@ -81,7 +82,7 @@ def make_bundle(
         say(f"secrets, to be transferred separately: {made.secrets}")
     if resources.endpoint is not None:  # the host is installed elsewhere, and a client needs URL, CA and key
         say(f"endpoint, once it is installed: {write_endpoint(resources.endpoint)}")
-    which = " --host NAME" if len(hosts) > 1 else ""
+    which = " --host NAME" if made.hosts > 1 else ""
     handed = " --secrets FILE" if made.secrets else ""
     # The person checks the archive before any of its programs runs: an attacker could also change the installer that
     # checks.
@@ -118,7 +119,7 @@ def write_bundle(
     secrets_path = path.with_suffix(".secrets.json") if secrets else None
     if secrets_path is not None:
         write_atomically(secrets_path, json.dumps(secrets), mode=0o600)
-    return Made(path, archive_sha256, secrets_path, hashlib.sha256(manifest).hexdigest(), len(components))
+    return Made(path, archive_sha256, secrets_path, hashlib.sha256(manifest).hexdigest(), len(components), len(lists))
 
 
 def _release_of(hosts: Sequence[HostRecord]) -> str:

@@ -1,9 +1,10 @@
-"""A machine without a default route, and how a bundle is copied to it and installed there."""
+"""A machine without a way to the internet, and how a bundle is copied to it and installed there."""
 
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from infra.clouds.local.parts.network import RANGE
 from infra.contract.outputs import HostRecord
 from provisioning.offline.bundle import Made
 from provisioning.operate.shell import ssh_arguments
@@ -33,13 +34,13 @@ wait $group || true
 
 @dataclass(frozen=True)
 class OfflineHost:
-    """The machine: only its neighbour, the one that tests run on, can reach it."""
+    """The machine: only the one that tests run on, and other machines there, can reach it."""
 
     record: HostRecord
 
     def isolate(self) -> None:
-        """Remove its default route."""
-        self.run("ip route del default")
+        """Replace its default route by one to the other machines here."""
+        self.run(f"ip route add {RANGE} $(ip route show default | cut -d' ' -f2-) && ip route del default")
         self.check_isolation()
 
     def check_isolation(self) -> None:
@@ -86,4 +87,5 @@ class OfflineHost:
     def _command(self, bundle: Made) -> str:
         home = f"/home/{self.record.user}"
         secrets = f" --secrets {home}/{bundle.secrets.name}" if bundle.secrets else ""
-        return f"{home}/{bundle.archive.stem}/install.sh --manifest {bundle.manifest_sha256}{secrets}"
+        which = f" --host {self.record.name}" if bundle.hosts > 1 else ""
+        return f"{home}/{bundle.archive.stem}/install.sh --manifest {bundle.manifest_sha256}{which}{secrets}"

@@ -26,6 +26,7 @@ from tests.doubles import engine as engine_double
 from tests.machine import grafana
 from tests.machine.converge_host import bring, poll, remote
 from tests.machine.machines import making_machines
+from tests.machine.prometheus import query, read_each_second
 from tests.unit.provisioning.records import stack
 
 TOKEN_S = 0.1
@@ -328,6 +329,7 @@ def test_monitoring_sees_requests_and_its_alerts_arrive(
 
     Grafana's package is a stand-in: no package source of the tests has it.
     """
+    read_each_second(monkeypatch)
     monkeypatch.setenv(grafana.VARIABLE, grafana.FIRST)
     monitored = {"grafana": grafana.values(tmp_path)}
     remote(gateway.host, f"cat > /root/webhook.py <<'END'\n{WEBHOOK}\nEND\n")
@@ -345,20 +347,19 @@ def test_monitoring_sees_requests_and_its_alerts_arrive(
     assert first.result.ok, [(failed.id, failed.error, failed.detail) for failed in first.result.failed]
     assert [outcome.id for outcome in bring(gateway.host, desired).result.changed] == []
 
-    def query(expression: str) -> list[tuple[dict[str, str], str]]:
-        asked = f"curl -sf --data-urlencode 'query={expression}' http://127.0.0.1:9090/api/v1/query"
-        return [
-            (each["metric"], each["value"][1]) for each in json.loads(remote(gateway.host, asked))["data"]["result"]
-        ]
+    def seen(expression: str) -> dict[tuple[str, ...], str]:
+        return query(gateway.host, expression)
 
-    poll(lambda: {seen["job"] for seen, value in query("up") if value == "1"} == MONITORED_JOBS)
+    poll(lambda: {job for (job,) in seen("max by (job) (up) == 1")} == MONITORED_JOBS)
+    # Alertmanager sends it 10 s later.
+    remote(gateway.host, "amtool --alertmanager.url=http://127.0.0.1:9093 alert add SpotNotice host=one")
     with gateway.client() as client:
         client.chat("tiny", "hello", max_tokens=1)
-    poll(lambda: query("sum by (decision) (llm_requests_total) > 0"))
-    poll(lambda: query("llm_certificate_expires_seconds > time()"))
-    poll(lambda: query("vllm:num_requests_running"))
-    poll(lambda: query("llm_journal_bytes > 0"))
-    assert query("sum(llm_host_metrics_failed)")[0][1] == "0"
+    poll(lambda: seen("sum by (decision) (llm_requests_total) > 0"))
+    poll(lambda: seen("llm_certificate_expires_seconds > time()"))
+    poll(lambda: seen("vllm:num_requests_running"))
+    poll(lambda: seen("llm_journal_bytes > 0"))
+    assert seen("sum(llm_host_metrics_failed)") == {(): "0"}
     listening = {line.split()[3] for line in remote(gateway.host, "ss -Hltn").splitlines()}
     for port in ("3000", "8409", "9090", "9093", "9100"):
         assert {each for each in listening if each.endswith(f":{port}")} == {f"127.0.0.1:{port}"}
@@ -371,7 +372,6 @@ def test_monitoring_sees_requests_and_its_alerts_arrive(
     assert bring(gateway.host, changed).result.ok
     assert [grafana.answer(gateway.host, each) for each in (grafana.FIRST, grafana.SECOND)] == ["401", "200"]
 
-    remote(gateway.host, "amtool --alertmanager.url=http://127.0.0.1:9093 alert add SpotNotice host=one")
     poll(lambda: "SpotNotice" in remote(gateway.host, "cat /root/alerts 2>/dev/null || true"))
 
     remote(gateway.host, "systemctl kill --signal=KILL --kill-whom=all llm-access-metrics.service")

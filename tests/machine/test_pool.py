@@ -1,10 +1,14 @@
-"""A gateway's machine in front of two engines' machines, all real, with an engine double behind each door."""
+"""A gateway's machine in front of two engines' machines, all real, with an engine double behind each door.
+
+They are installed from a bundle, without a way to the internet.
+"""
 
 import json
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGKILL
@@ -21,15 +25,20 @@ from provisioning.apply.desired_state import desired_state, joined
 from provisioning.apply.provision import provision
 from provisioning.hosts.installed_names import all_names, names_file, note_names
 from provisioning.hosts.target import Target
+from provisioning.offline.bundle import Made, write_bundle
+from provisioning.offline.lists import local
+from provisioning.offline.releases import RELEASES
 from provisioning.operate.status import look
 from provisioning.roles.gateway.given_key import with_engine_key
 from provisioning.roles.gateway.process import Places
 from provisioning.roles.host.layout import GATEWAY_UNIT, HAPROXY_ADMIN_SOCKET
 from serving.endpoint import Endpoint, endpoint_file, read_endpoint
 from serving.timed_client import Client, StreamedAnswer
-from tests.machine.converge_host import Background, bring, poll, remote
+from tests.machine.converge_host import bring, poll, remote
 from tests.machine.engine_double import engine_double
 from tests.machine.machines import STACK, NewMachine, making_machines
+from tests.machine.offline_host import OfflineHost
+from tests.machine.prometheus import query, read_each_second
 from tests.slowness import patient
 from tests.unit.provisioning.records import SERVING
 
@@ -84,6 +93,7 @@ def inventory_of(folder: Path, outputs: StackOutputs) -> Target:
 def pool(machine_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PoolOfMachines]:
     """Base role and gateway roles; the engine double comes with the stack's key, as the engine role's would."""
     with pytest.MonkeyPatch.context() as patch, making_machines(machine_state) as make:
+        read_each_second(patch)
         patch.setenv("LLM_DEPLOY_STATE", str(tmp_path_factory.mktemp("pool")))
         hosts = {name: make(name) for name in (*ENGINES, GATE)}
         content = {
@@ -94,17 +104,26 @@ def pool(machine_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         note_names(outputs, all_names(outputs))
         desired = desired_state(outputs, tuple(hosts.values()), ROLES)
         double = with_engine_key(engine_double(TOKEN_S, rounds=50), engine_key("test"))
-        lists = {name: joined(desired.lists[name], double if name in ENGINES else []) for name in hosts}
-        runs = [Background(host, lists[name]) for name, host in hosts.items()]
-        for run in runs:
-            run.join(180)
-            assert run.seen is not None, run.error
-            assert run.seen.result.ok, run.seen.result.failed
+        lists = {name: local(joined(desired.lists[name], double if name in ENGINES else [])) for name in hosts}
+        folder = tmp_path_factory.mktemp("bundle")
+        bundle = write_bundle(lists, outputs, RELEASES["debian-12"], folder / "pool.tar", with_secrets=False)
+        machines = [OfflineHost(host) for host in hosts.values()]
+        with ThreadPoolExecutor(len(machines)) as people:
+            said = list(people.map(lambda machine: installed(machine, bundle, folder / machine.record.name), machines))
+        assert [text for text in said if not text.endswith("status 0\n")] == []
         assert desired.endpoint is not None
         target = inventory_of(tmp_path_factory.mktemp("inventory"), outputs)
         running = PoolOfMachines(outputs, hosts, desired.endpoint, target, make, machine_state)
         poll(running.all_up)
         yield running
+
+
+def installed(machine: OfflineHost, bundle: Made, folder: Path) -> str:
+    """Install the machine from the bundle; return the installer's output and status."""
+    folder.mkdir()
+    machine.isolate()
+    machine.bring(bundle, folder)
+    return machine.install(bundle)
 
 
 PORTS = (22, 80, 443, 3000, 8000, 8080, 8405, AGENT_PORT, 8409, 8410, 8411, 8412, DOOR_PORT, 9090, 9093, 9100, 11434)
@@ -183,18 +202,16 @@ def test_the_gateway_refuses_a_door_with_another_hosts_certificate(pool: PoolOfM
 def test_the_gateways_machine_has_the_metrics_of_the_machines_behind_it(pool: PoolOfMachines) -> None:
     """Through the doors; the engine double has no watcher."""
 
-    def query(expression: str) -> dict[tuple[str, ...], str]:
-        asked = f"curl -sf --data-urlencode 'query={expression}' http://127.0.0.1:9090/api/v1/query"
-        found = json.loads(remote(pool.hosts[GATE], asked))["data"]["result"]
-        return {tuple(value for name, value in sorted(each["metric"].items())): each["value"][1] for each in found}
+    def seen(expression: str) -> set[tuple[str, ...]]:
+        return set(query(pool.hosts[GATE], expression))
 
     here = {(GATE, job) for job in ("access", "haproxy", "node", "prometheus", "queue")}
     there = {(name, job) for name in ENGINES for job in ("access", "engine", "node")}
-    poll(lambda: set(query("max by (host, job) (up) == 1")) == here | there)
-    assert set(query("max by (host, job) (up) == 0")) == {(name, "watch") for name in ENGINES}
-    poll(lambda: set(query("max by (host) (vllm:num_requests_running)")) == {(name,) for name in ENGINES})
+    poll(lambda: seen("max by (host, job) (up) == 1") == here | there)
+    assert seen("max by (host, job) (up) == 0") == {(name, "watch") for name in ENGINES}
+    poll(lambda: seen("max by (host) (vllm:num_requests_running)") == {(name,) for name in ENGINES})
     ends = "count by (host) (llm_certificate_expires_seconds > time() + 86400)"
-    poll(lambda: set(query(ends)) == {(GATE,), *((name,) for name in ENGINES)})
+    poll(lambda: seen(ends) == {(GATE,), *((name,) for name in ENGINES)})
     days = {name: look(pool.outputs, host).certificate_days for name, host in pool.hosts.items()}
     assert set(days.values()) <= {89, 90}, "of each door too"
     key = "sed -n s/^VLLM_API_KEY=//p /etc/llm/engine.env"

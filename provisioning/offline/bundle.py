@@ -45,8 +45,8 @@ class Made:
 
     archive: Path
     archive_sha256: str
-    secrets: Path | None
-    """File beside the archive. None: the archive holds the secrets, or there are none."""
+    secrets: Mapping[str, Path]
+    """Files beside the archive, by the host's name. Empty: the archive holds the secrets, or there are none."""
     manifest_sha256: str
     components: int
     hosts: int
@@ -78,8 +78,8 @@ def make_bundle(
     )
     say(f"archive SHA-256: {made.archive_sha256}")
     say(f"manifest SHA-256: {made.manifest_sha256}")
-    if made.secrets:
-        say(f"secrets, to be transferred separately: {made.secrets}")
+    for host, file in made.secrets.items():
+        say(f"secrets of {host}, to be transferred separately: {file}")
     if resources.endpoint is not None:  # the host is installed elsewhere, and a client needs URL, CA and key
         say(f"endpoint, once it is installed: {write_endpoint(resources.endpoint)}")
     which = " --host NAME" if made.hosts > 1 else ""
@@ -115,11 +115,18 @@ def write_bundle(
     manifest = _manifest(outputs.stack, release, list(lists), parts, texts)
     with step(f"write {path}"):
         archive_sha256 = _write(path, {**texts, MANIFEST: manifest}, parts)
-    secrets = {name: each.secrets for name, each in offline.items() if each.secrets}
-    secrets_path = path.with_suffix(".secrets.json") if secrets else None
-    if secrets_path is not None:
-        write_atomically(secrets_path, json.dumps(secrets), mode=0o600)
-    return Made(path, archive_sha256, secrets_path, hashlib.sha256(manifest).hexdigest(), len(components), len(lists))
+    secrets = _write_secrets(path, offline)
+    return Made(path, archive_sha256, secrets, hashlib.sha256(manifest).hexdigest(), len(components), len(lists))
+
+
+def _write_secrets(path: Path, offline: Mapping[str, OfflineList]) -> dict[str, Path]:
+    """Write the secrets of each host to a file beside the archive `path`: no host gets those of another."""
+    files = {}
+    for name, each in offline.items():
+        if each.secrets:
+            files[name] = path.with_suffix(f".{name}.secrets.json" if len(offline) > 1 else ".secrets.json")
+            write_atomically(files[name], json.dumps({name: each.secrets}), mode=0o600)
+    return files
 
 
 def _release_of(hosts: Sequence[HostRecord]) -> str:

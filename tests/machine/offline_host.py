@@ -64,10 +64,11 @@ class OfflineHost:
             )
 
     def bring(self, bundle: Made, folder: Path) -> None:
-        """Copy archive and secrets to the host, as a person does, and unpack."""
+        """Copy archive and the host's secrets to the host, as a person does, and unpack."""
         self.send(bundle.archive, "tar -xf -", folder)
-        if bundle.secrets:
-            self.send(bundle.secrets, f"umask 77; cat > {bundle.secrets.name}", folder)
+        secrets = bundle.secrets.get(self.record.name)
+        if secrets:
+            self.send(secrets, f"umask 77; cat > {secrets.name}", folder)
 
     def install(self, bundle: Made) -> str:
         """Run the installer; return its output and status."""
@@ -86,6 +87,7 @@ class OfflineHost:
 
     def _command(self, bundle: Made) -> str:
         home = f"/home/{self.record.user}"
-        secrets = f" --secrets {home}/{bundle.secrets.name}" if bundle.secrets else ""
+        file = bundle.secrets.get(self.record.name)
+        secrets = f" --secrets {home}/{file.name}" if file else ""
         which = f" --host {self.record.name}" if bundle.hosts > 1 else ""
         return f"{home}/{bundle.archive.stem}/install.sh --manifest {bundle.manifest_sha256}{which}{secrets}"

@@ -1,5 +1,6 @@
 """The archive: nobody else reads it while it is written, and the host looks at it before it unpacks it."""
 
+import json
 import platform
 import re
 import subprocess
@@ -54,6 +55,21 @@ def test_nobody_else_reads_the_archive_while_it_is_written(tmp_path: Path, monke
     with tarfile.open(made.archive) as archive:
         assert "prod/lists/one.json" in archive.getnames()
     assert not staged.exists()
+
+
+def test_no_host_gets_the_secrets_of_another(tmp_path: Path) -> None:
+    """All were in one file, a provider's key beside the keys of the engines' hosts."""
+    keys = {name: f"the key of {name}" for name in ("one", "other")}
+    lists = {name: [File(path="/etc/key", content=Secret(key), mode=0o600)] for name, key in keys.items()}
+    outputs = stack(*(host_values(name) for name in keys))
+    made = write_bundle(lists, outputs, RELEASE, tmp_path / "prod.tar", with_secrets=False)
+    assert {name: path.name for name, path in made.secrets.items()} == {
+        "one": "prod.one.secrets.json",
+        "other": "prod.other.secrets.json",
+    }
+    for name, path in made.secrets.items():
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert json.loads(path.read_text()) == {name: {"0": keys[name]}}
 
 
 def test_the_next_command_looks_at_the_archive_before_it_unpacks_it(

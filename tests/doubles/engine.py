@@ -28,7 +28,7 @@ STREAMED = ("/v1/messages", "/v1/responses")
 ERROR = {"message": "EngineCore encountered an issue.", "type": "InternalServerError", "param": None, "code": 500}
 """How vLLM tells the readers of its streams that its core has died."""
 
-PATIENCE_S = 30
+PATIENCE_S = 300
 """How long a held request waits for a test that forgot it."""
 
 

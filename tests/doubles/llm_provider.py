@@ -17,7 +17,7 @@ from tests.doubles.running import running
 
 PROVIDER_KEY = "provider-key-that-nobody-may-log"
 WORDS = ("away ", "we ", "go ")
-PATIENCE_S = 30
+PATIENCE_S = 300
 
 
 @dataclass(frozen=True)

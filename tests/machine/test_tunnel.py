@@ -14,8 +14,8 @@ from provisioning.access.tunnel_keys import tunnel_keys
 from provisioning.apply.desired_state import desired_state, joined
 from provisioning.operate.restart import reboot_host
 from provisioning.roles.gateway.given_key import with_engine_key
-from provisioning.roles.gateway.tunnel import KNOWN_HOSTS, USER
-from provisioning.roles.host.layout import ENGINE_UNIT
+from provisioning.roles.gateway.tunnel import AUTHORIZED_KEYS, KNOWN_HOSTS, SSHD_FILE, USER
+from provisioning.roles.host.layout import ENGINE_UNIT, TUNNEL_UNIT, TUNNEL_WATCH_UNIT
 from provisioning.ssh.known_hosts import known_hosts_text
 from provisioning.ssh.target import SshTarget
 from serving.endpoint import Endpoint
@@ -111,6 +111,28 @@ def test_the_gateway_hears_the_watcher_behind(published: Published) -> None:
     assert said == {
         user: "up" if status == "200" else "ConnectionRefusedError:" for user, status in GUARDED.items() if user in said
     }
+
+
+def test_a_gateways_host_that_permits_the_engines_port_alone_serves_on(published: Published) -> None:
+    """One of an earlier release does. ssh then ended the whole connection, and no request was answered."""
+    front, laptop = published.front, published.laptop
+    units = f"{TUNNEL_UNIT} {TUNNEL_WATCH_UNIT}"
+    remote(front, f"cp -p {AUTHORIZED_KEYS} /root/keys; cp -p {SSHD_FILE} /root/sshd")
+    try:
+        remote(
+            front,
+            f"""sed -i 's/,permitlisten="127.0.0.1:8406"//' {AUTHORIZED_KEYS}
+            sed -i '/PermitListen/s/ 127.0.0.1:8406//' {SSHD_FILE}; systemctl reload ssh""",
+        )
+        remote(laptop, f"journalctl --rotate; journalctl --vacuum-time=1s -q; systemctl restart {units}")
+        poll(lambda: "forwarding failed" in remote(laptop, f"journalctl -q -o cat -u {TUNNEL_WATCH_UNIT}"))
+        poll(published.answers)
+        assert remote(front, "ss -Hltn sport = :8406") == ""
+        assert remote(laptop, f"systemctl is-active {units}").split() == ["active", "active"]
+    finally:
+        remote(front, f"cp -p /root/keys {AUTHORIZED_KEYS}; cp -p /root/sshd {SSHD_FILE}; systemctl reload ssh")
+    poll(lambda: remote(front, "ss -Hltn sport = :8406") != "", deadline_s=60)
+    poll(published.answers)
 
 
 ATTEMPTS = {

@@ -1,8 +1,9 @@
 """An SSH tunnel from the engine's host, which is behind NAT, to the gateway's host, which clients reach.
 
 The engine's host dials, and dials again after a cut. The engine's port and the watcher's then appear on the loopback of
-the gateway's host, where the gateway expects an engine. The user that dials in may do nothing else. Does not open the
-firewall: SSH is open already.
+the gateway's host, where the gateway expects an engine. Each has a connection of its own: a gateway's host of an earlier
+release permits the engine's port alone, and must go on serving. The user that dials in may do nothing else. Does not
+open the firewall: SSH is open already.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,7 +23,7 @@ from provisioning.converge.resources import (
 )
 from provisioning.roles.gateway.given_key import with_engine_key
 from provisioning.roles.host.guard import engine_guard, forwarded_guard
-from provisioning.roles.host.layout import CONFIG_DIR, TUNNEL_UNIT
+from provisioning.roles.host.layout import CONFIG_DIR, TUNNEL_UNIT, TUNNEL_WATCH_UNIT
 from provisioning.roles.host.sshd_check import last_file_check
 from provisioning.roles.host.sshd_settings import sshd_settings
 from provisioning.ssh.known_hosts import known_hosts_text
@@ -32,7 +33,6 @@ from serving.spec.models import ServingSpec
 
 USER = "llm-tunnel"
 FOLDER = f"{CONFIG_DIR}/tunnel"
-UNIT_FILE = f"/etc/systemd/system/{TUNNEL_UNIT}"
 PRIVATE_KEY = f"{FOLDER}/id_ed25519"
 KNOWN_HOSTS = f"{FOLDER}/known_hosts"
 AUTHORIZED_KEYS = f"{FOLDER}/authorized_keys"
@@ -46,6 +46,9 @@ ALIVE_COUNT = 3
 """Both ends notice a dead connection after 30 s. Until the gateway's end has noticed, its ports are in use and a new
 connection is refused."""
 
+REFUSED_PAUSE_S = 15
+"""Between two tries to forward the watcher's port, which the gateway's host may not permit yet."""
+
 
 def tunnel(outputs: StackOutputs, host: HostRecord, keys: TunnelKeys, far_end: HostRecord) -> list[Resource]:
     """Return what `host` needs as an end of the stack's tunnel; empty for a stack without a tunnel.
@@ -57,7 +60,7 @@ def tunnel(outputs: StackOutputs, host: HostRecord, keys: TunnelKeys, far_end: H
     ports = (outputs.serving_of(host).port, AGENT_PORT)
     common: list[Resource] = [User(name=USER), Directory(path=CONFIG_DIR), Directory(path=FOLDER)]
     if host.name == outputs.tunnel.engine:
-        return [*common, *_dialling(far_end, ports, keys)]
+        return [*common, *_dialling(far_end, ports[0], keys)]
     return [*common, *_answering(ports, keys)]
 
 
@@ -74,7 +77,7 @@ def shared(resources: Sequence[Resource], serving: ServingSpec, keys: TunnelKeys
     return [User(name=USER), *replace_resource(resources, closed.id, engine_guard(serving, USER))]
 
 
-def _dialling(far_end: HostRecord, ports: Sequence[int], keys: TunnelKeys) -> Iterator[Resource]:
+def _dialling(far_end: HostRecord, engine_port: int, keys: TunnelKeys) -> Iterator[Resource]:
     """Yield what the engine's host needs."""
     yield Packages(name="tunnel", present=("openssh-client",))
     yield File(path=PRIVATE_KEY, content=keys.private, owner=USER, group=USER, mode=0o600, after=(f"user:{USER}",))
@@ -94,19 +97,24 @@ def _dialling(far_end: HostRecord, ports: Sequence[int], keys: TunnelKeys) -> It
             UserKnownHostsFile=KNOWN_HOSTS,
         ),
     )
-    forwards = [word for port in ports for word in ("-R", f"127.0.0.1:{port}:127.0.0.1:{port}")]
-    unit_text = render(
-        "llm-tunnel.service.j2",
-        user=USER,
-        far_end=far_end.name,
-        knock=(*ssh, f"{USER}@{far_end.address}"),
-        command=(*ssh, "-N", *forwards, f"{USER}@{far_end.address}"),
-    )
-    yield File(path=UNIT_FILE, content=unit_text)
-    needed = (f"file:{PRIVATE_KEY}", f"file:{KNOWN_HOSTS}", f"file:{UNIT_FILE}")
-    yield Unit(
-        name=TUNNEL_UNIT, restart_on=needed, ready_timeout_s=ANSWER_TIMEOUT_S, after=("packages:tunnel", *needed)
-    )
+    login = f"{USER}@{far_end.address}"
+    for unit, what, port, pause_s in (
+        (TUNNEL_UNIT, "the engine", engine_port, 0),
+        (TUNNEL_WATCH_UNIT, "the engine's watcher", AGENT_PORT, REFUSED_PAUSE_S),
+    ):
+        text = render(
+            "llm-tunnel.service.j2",
+            what=what,
+            user=USER,
+            far_end=far_end.name,
+            knock=(*ssh, login),
+            command=(*ssh, "-N", "-R", f"127.0.0.1:{port}:127.0.0.1:{port}", login),
+            pause_s=pause_s,
+        )
+        file = File(path=f"/etc/systemd/system/{unit}", content=text)
+        yield file
+        needed = (f"file:{PRIVATE_KEY}", f"file:{KNOWN_HOSTS}", file.id)
+        yield Unit(name=unit, restart_on=needed, ready_timeout_s=ANSWER_TIMEOUT_S, after=("packages:tunnel", *needed))
 
 
 def _answering(ports: tuple[int, ...], keys: TunnelKeys) -> Iterator[Resource]:

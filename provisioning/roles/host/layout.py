@@ -63,6 +63,9 @@ RECORDS_PATH_UNIT = "llm-notice-records.path"
 TUNNEL_UNIT = "llm-tunnel.service"
 """On the engine's host, if another host has the gateway."""
 
+TUNNEL_WATCH_UNIT = "llm-tunnel-watch.service"
+"""The same for the watcher's port. A gateway's host that does not permit it must not lose the engine's."""
+
 OVERFLOW_UNIT = "llm-overflow.service"
 OVERFLOW_USER = "llm-overflow"
 """The service that sends requests to providers. It alone has a way out."""
@@ -133,6 +136,7 @@ def units_with_status(
         RECORDS_PATH_UNIT,
         OVERFLOW_UNIT,
         TUNNEL_UNIT,
+        TUNNEL_WATCH_UNIT,
         GUARD_UNIT,
         WAY_OUT_UNIT,
         GATEWAY_UNIT,

@@ -18,6 +18,9 @@ from provisioning.operate.status_screen import screen
 from serving.spec.models import ServingSpec
 from tests.unit.provisioning.records import SERVING, host_values, stack
 
+PORTS = {"llm-tunnel.service": 8000, "llm-tunnel-watch.service": 8406}
+"""The units of the engine's host, and the port that each forwards."""
+
 
 def joined(**tunnel: Any) -> StackOutputs:
     hosts = (host_values("laptop", address="192.168.1.5"), host_values("front", ssh_port=2222))
@@ -37,24 +40,28 @@ def files(resources: Sequence[Resource]) -> dict[str, File | SshdFile]:
 
 def test_engine_and_gateway_are_on_their_own_hosts(lists: dict[str, Sequence[Resource]]) -> None:
     units = {name: {each.name for each in of if isinstance(each, Unit)} for name, of in lists.items()}
-    assert {"vllm.service", "llm-tunnel.service"} <= units["laptop"]
+    assert {"vllm.service", *PORTS} <= units["laptop"]
     assert "haproxy.service" not in units["laptop"]
     assert "haproxy.service" in units["front"]
-    assert not {"vllm.service", "llm-tunnel.service"} & units["front"]
+    assert not {"vllm.service", *PORTS} & units["front"]
     for resources in lists.values():
         payload_of(resources, dry_run=True)  # no id twice, and none is referenced before it is listed
 
 
-def test_the_engine_dials_with_keep_alive_and_trusts_one_key(lists: dict[str, Sequence[Resource]]) -> None:
-    unit = str(files(lists["laptop"])["/etc/systemd/system/llm-tunnel.service"].content)
+@pytest.mark.parametrize(("name", "port"), PORTS.items())
+def test_the_engine_dials_with_keep_alive_and_trusts_one_key(
+    lists: dict[str, Sequence[Resource]], name: str, port: int
+) -> None:
+    """One port for each connection: where the gateway's host refuses one of them, ssh ends all of its connection."""
+    unit = str(files(lists["laptop"])[f"/etc/systemd/system/{name}"].content)
     (dial,) = (line for line in unit.splitlines() if line.startswith("ExecStart="))
+    assert dial.count(" -R ") == 1
     for words in (
         "-p 2222",
         "ServerAliveInterval=10",
         "ExitOnForwardFailure=yes",
         "StrictHostKeyChecking=yes",
-        "-R 127.0.0.1:8000:127.0.0.1:8000",
-        "-R 127.0.0.1:8406:127.0.0.1:8406",
+        f"-R 127.0.0.1:{port}:127.0.0.1:{port}",
         "llm-tunnel@front.example.com",
     ):
         assert words in dial

@@ -69,7 +69,7 @@ class Placement(Frozen):
     )
     writes_notices: bool = Field(
         default=False,
-        description="Whether GCP's machines may get the scope to write into a bucket. A change of scopes stops them.",
+        description="Whether GCP's machines were made with the scope for buckets. A change of scopes stops them.",
     )
     gateway: GatewayPlacement | None = Field(
         default=None, description="The gateway's own machine. None: each machine has a gateway."

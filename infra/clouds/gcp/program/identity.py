@@ -1,5 +1,8 @@
 """What a host may do on GCP: write its logs, read its prefix of one bucket. No more.
 
+Its roles are the limit. Its scopes are those of all that a stack file may ask for, because GCP changes the scopes
+of stopped machines only.
+
 A spot machine may also add its last records to one folder of the bucket. It can neither replace nor delete objects.
 
 The gateway's own machine has its own service account, which reads no bucket.
@@ -13,8 +16,8 @@ import pulumi
 import pulumi_gcp as gcp
 
 LOGS_SCOPE = "https://www.googleapis.com/auth/logging.write"
-BUCKET_SCOPE = "https://www.googleapis.com/auth/devstorage.read_only"
-WRITING_SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
+READING_SCOPE = "https://www.googleapis.com/auth/devstorage.read_only"
+BUCKET_SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +31,8 @@ class IdentityArgs:
     bucket_prefix: str
     notice_prefix: str = ""
     """Folder that spot machines may add objects to; empty: none."""
+    bucket_scope: bool = False
+    """Whether the machines have the scope for buckets, with or without a bucket."""
 
 
 class Identity(pulumi.ComponentResource):
@@ -35,9 +40,6 @@ class Identity(pulumi.ComponentResource):
 
     email: pulumi.Output[str]
     scopes: tuple[str, ...]
-    """Of machines that may write notices, if there is a folder for them."""
-    reading_scopes: tuple[str, ...]
-    """Of the others."""
 
     def __init__(self, name: str, args: IdentityArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("llm-deploy:gcp:Identity", name, None, opts)
@@ -49,11 +51,11 @@ class Identity(pulumi.ComponentResource):
         logs = gcp.projects.IAMMember(
             f"{name}-logs", project=args.project, role="roles/logging.logWriter", member=member, opts=mine
         )
-        self.scopes = self.reading_scopes = (LOGS_SCOPE,)
+        self.scopes = (LOGS_SCOPE, BUCKET_SCOPE) if args.bucket_scope else (LOGS_SCOPE,)
         granted: list[pulumi.Output[str]] = [logs.id]
         if args.bucket is not None:
-            self.reading_scopes = (LOGS_SCOPE, BUCKET_SCOPE)
-            self.scopes = (LOGS_SCOPE, WRITING_SCOPE) if args.notice_prefix else self.reading_scopes
+            if not args.bucket_scope:  # a stack of an earlier release: another scope would stop its machines
+                self.scopes = (LOGS_SCOPE, READING_SCOPE)
             granted.append(self._may_read(name, args, member).id)
             if args.notice_prefix:
                 granted.append(self._may_add_notices(name, args, member).id)

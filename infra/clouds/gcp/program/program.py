@@ -43,7 +43,7 @@ def deploy_stack(config: DeploymentConfig, placement: KnownPlacement) -> Deploym
     physical = physical_name(stack, placement)
     network = Network(stack, _network_args(config, placement, physical), opts)
     bucket = _bucket(config, stack, physical, opts)
-    # A change of scopes would stop running machines, so only stacks that were made with this scope have it.
+    # Only a stack that was made with the scope for it can write.
     prefix = notice_prefix(config, physical) if placement.writes_notices else ""
     identity = Identity(stack, _identity_args(config, placement, physical, bucket, prefix), opts)
     gateway = gateway_name(stack) if placement.gateway is not None else None
@@ -72,7 +72,7 @@ def deploy_stack(config: DeploymentConfig, placement: KnownPlacement) -> Deploym
     )
     nodes, pools = dict[str, Node](), dict[str, str]()
     for pool, view in config.by_pool.items():
-        of_pool = _pool_args(view, placement.of_pool(pool) or placement, identity, args)
+        of_pool = _pool_args(view, placement.of_pool(pool) or placement, args)
         for ending in host_endings(pool, view.machine.count):
             name = f"{stack}-{ending}"
             nodes[name] = Node(name, _engine_args(view, of_pool, node_name(physical, ending)), opts)
@@ -96,20 +96,13 @@ def deploy_stack(config: DeploymentConfig, placement: KnownPlacement) -> Deploym
     )
 
 
-def _pool_args(config: DeploymentConfig, placement: Placement, identity: Identity, here: NodeArgs) -> NodeArgs:
+def _pool_args(config: DeploymentConfig, placement: Placement, here: NodeArgs) -> NodeArgs:
     """Return the arguments of the machines of one pool, from those of the pool main `here`.
 
-    `config` and `placement` are the pool's. A scope for writing is for spot machines only: a pool beside them changes
-    no scope of a machine, which would stop it.
+    `config` and `placement` are the pool's.
     """
-    spot = config.machine.market == "spot"
-    return replace(
-        here,
-        machine=placed_machine("gcp", placement.machine_type),
-        spot=spot,
-        image=placement.image,
-        scopes=identity.scopes if spot else identity.reading_scopes,
-    )
+    machine = placed_machine("gcp", placement.machine_type)
+    return replace(here, machine=machine, spot=config.machine.market == "spot", image=placement.image)
 
 
 def _engine_args(config: DeploymentConfig, here: NodeArgs, name: str) -> NodeArgs:
@@ -176,6 +169,7 @@ def _identity_args(
         bucket=bucket.name if bucket else None,
         bucket_prefix=config.storage.bucket.prefix if config.storage.bucket else "",
         notice_prefix=notices,
+        bucket_scope=placement.writes_notices,
     )
 
 

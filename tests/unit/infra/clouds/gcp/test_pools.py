@@ -18,7 +18,6 @@ UBUNTU_22 = "projects/ubuntu-os-cloud/global/images/ubuntu-2204-jammy-v20260701"
 GATEWAY = {"machine_type": "e2-standard-2", "image": UBUNTU_22}
 LARGE = {"machine_type": "g2-standard-4", "image_name": "ubuntu-22.04", "image": UBUNTU_22}
 MACHINE = {"type": "g2-standard-4", "count": 2, "market": "spot", "image": "ubuntu-22.04"}
-READING = "https://www.googleapis.com/auth/devstorage.read_only"
 WRITING = "https://www.googleapis.com/auth/devstorage.read_write"
 
 
@@ -62,12 +61,12 @@ def test_the_machines_of_a_pool_have_disks_and_the_account_of_engines(pooled: Ta
     assert sorted(named(pooled, "gcp:serviceaccount/account:Account")) == ["prod", "prod-gateway"]
 
 
-def test_only_spot_machines_may_write_into_the_bucket(pooled: TableMocks) -> None:
+def test_all_engines_have_the_same_scopes(pooled: TableMocks) -> None:
     """Another scope stops a running machine, so a spot pool beside it may not change it."""
     scopes = {name: each["serviceAccount"]["scopes"] for name, each in named(pooled, INSTANCE).items()}
 
-    assert READING in scopes["prod-1"]
-    assert WRITING in scopes["prod-large-1"]
+    assert WRITING in scopes["prod-1"]
+    assert scopes["prod-1"] == scopes["prod-large-1"]
 
 
 def test_the_records_have_pool_and_market_of_each_host(deployed: Deployed) -> None:

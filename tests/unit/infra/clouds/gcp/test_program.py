@@ -143,6 +143,24 @@ def test_a_spot_host_may_add_its_last_records_if_it_was_made_so(deployed: Deploy
         assert only.startswith(f'resource.name.startsWith("projects/_/buckets/{bucket["name"]}/objects/notices/')
 
 
+WITH_BUCKET = [
+    "storage: {bucket: {}}",
+    "storage: {bucket: {name: models}}",
+    "storage: {bucket: {name: models, notices: true}}",
+]
+
+
+@pytest.mark.parametrize("more", WITH_BUCKET)
+def test_a_bucket_and_its_notices_change_no_machine(deployed: Deployed, more: str) -> None:
+    """GCP stops a machine to change its scopes, so machines have them all; the roles are the limit."""
+    (before,) = deployed(machine=", market: spot", writes_notices=True).of(INSTANCE)
+    (after,) = deployed(machine=", market: spot", more=more, writes_notices=True).of(INSTANCE)
+    for host in (before, after):
+        del host["metadata"]["user-data"]  # it has a new host key, and a running host keeps its own
+    assert after == before
+    assert before["serviceAccount"]["scopes"][1:] == ["https://www.googleapis.com/auth/devstorage.read_write"]
+
+
 def test_a_bucket_that_was_kept_can_still_be_emptied(deployed: Deployed) -> None:
     """`down` uses the state of the last `up`: objects must not block the removal of a bucket that is no longer kept."""
     (kept,) = deployed(more="storage: {bucket: {}, keep_on_down: [bucket]}").of("gcp:storage/bucket:Bucket")

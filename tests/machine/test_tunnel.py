@@ -122,7 +122,7 @@ def test_a_gateways_host_that_permits_the_engines_port_alone_serves_on(published
         remote(
             front,
             f"""sed -i 's/,permitlisten="127.0.0.1:8406"//' {AUTHORIZED_KEYS}
-            sed -i '/PermitListen/s/ 127.0.0.1:8406//' {SSHD_FILE}; systemctl reload ssh""",
+            sed -i '/PermitListen/s/ 127.0.0.1:8406//' {SSHD_FILE}; systemctl restart ssh""",
         )
         remote(laptop, f"journalctl --rotate; journalctl --vacuum-time=1s -q; systemctl restart {units}")
         poll(lambda: "forwarding failed" in remote(laptop, f"journalctl -q -o cat -u {TUNNEL_WATCH_UNIT}"))
@@ -130,7 +130,7 @@ def test_a_gateways_host_that_permits_the_engines_port_alone_serves_on(published
         assert remote(front, "ss -Hltn sport = :8406") == ""
         assert remote(laptop, f"systemctl is-active {units}").split() == ["active", "active"]
     finally:
-        remote(front, f"cp -p /root/keys {AUTHORIZED_KEYS}; cp -p /root/sshd {SSHD_FILE}; systemctl reload ssh")
+        remote(front, f"cp -p /root/keys {AUTHORIZED_KEYS}; cp -p /root/sshd {SSHD_FILE}; systemctl restart ssh")
     poll(lambda: remote(front, "ss -Hltn sport = :8406") != "", deadline_s=60)
     poll(published.answers)
 

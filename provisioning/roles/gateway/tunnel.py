@@ -1,7 +1,7 @@
 """An SSH tunnel from the engine's host, which is behind NAT, to the gateway's host, which clients reach.
 
 The engine's host dials, and dials again after a cut. The engine's port and the watcher's then appear on the loopback of
-the gateway's host, where the gateway expects an engine. Each has a connection of its own: a gateway's host of an earlier
+the gateway's host, where the gateway expects an engine. Each has its own connection: a gateway's host of an earlier
 release permits the engine's port alone, and must go on serving. The user that dials in may do nothing else. Does not
 open the firewall: SSH is open already.
 """

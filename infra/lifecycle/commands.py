@@ -44,10 +44,12 @@ def up(stack: str) -> int:
     from infra.automation.stack import hold
     from infra.clouds.registry import cloud_of
     from infra.config import load_stack
+    from infra.lifecycle.preflight.missing_secrets import refuse_missing_secrets
     from infra.lifecycle.saved import file_digest, note_file, save_outputs
     from infra.lifecycle.up import up as make_machines
 
     config = load_stack(stack)
+    refuse_missing_secrets(config, stack)
     digest = file_digest(stack)
     cloud = cloud_of(config.cloud)
     cloud.prepare(config, stack)

@@ -31,6 +31,7 @@ from infra.lifecycle.orphans.recovery import recover
 from infra.lifecycle.placement.login import provider_environment
 from infra.lifecycle.placement.previous import known_placement
 from infra.lifecycle.placement.trying import GATEWAY_LATER
+from infra.lifecycle.preflight.missing_secrets import refuse_missing_secrets
 from infra.lifecycle.saved import file_digest, note_file, save_outputs
 from infra.pulumi_command.arguments import Work
 from infra.pulumi_command.stack_files import kept_as_written
@@ -49,6 +50,7 @@ def work(verb: Work, reference: str, words: Sequence[str], *, own_config: bool) 
         config = load_stack(stack)
         cloud = config.cloud
         if verb == "up":
+            refuse_missing_secrets(config, stack)
             registry.cloud_of(cloud).prepare(config, stack)
         else:
             registry.cloud_of(cloud).refuse_too_large(config, stack)

@@ -22,9 +22,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from infra.config import load_stack
     from infra.contract.stack_placement import read_placement
     from infra.lifecycle.preflight.checks import findings, refuse
+    from infra.lifecycle.preflight.missing_secrets import refuse_missing_secrets
 
     config = load_stack(stack)
     cloud = cloud_of(config.cloud)
+    refuse_missing_secrets(config, stack)
     cloud.refuse_too_large(config, stack)
     found = findings(config, stack, read_placement(stack))
     for each in found:

@@ -16,8 +16,13 @@ CPU_HOST_MIB = 512
 GPU_HOST_SHARE = 1 / 8
 """Share of the memory of a GPU host, where the engine has no memory limit."""
 
-ALONE_SHARE = 1 / 4
-"""Share of the memory of a host that has the gateway and no engine."""
+ALONE_SHARE = 1 / 2
+"""Largest share of the memory of a host that has the gateway and no engine."""
+
+ALONE_REST_MIB = 1152
+"""What such a host keeps for all else: Prometheus, Alertmanager and exporters (up to 900 MiB), overflow, the system.
+
+So two pools with the default queues fit on a machine of 2 GiB."""
 
 HEADER_BYTES = 32 * 1024
 """Largest request head."""
@@ -56,8 +61,16 @@ class GatewaySize:
 
 def reserved_mib(memory_gib: float, *, gpu: bool, alone: bool = False) -> int:
     """Return the MiB that a host with `memory_gib` of memory keeps for HAProxy. `alone`: it has no engine."""
-    share = ALONE_SHARE if alone else GPU_HOST_SHARE if gpu else 0
-    return max(CPU_HOST_MIB, int(memory_gib * 1024 * share))
+    memory_mib = memory_gib * 1024
+    if alone:
+        return max(CPU_HOST_MIB, int(min(memory_mib * ALONE_SHARE, memory_mib - ALONE_REST_MIB)))
+    return max(CPU_HOST_MIB, int(memory_mib * GPU_HOST_SHARE) if gpu else 0)
+
+
+def alone_gib(gateway: GatewaySpec, places: int, queues: int) -> int:
+    """Return the GiB of memory that a host with the gateway and no engine needs at least."""
+    needed_mib = _size(gateway, places, SPARE_CONNECTIONS_MIN, queues).memory_mib
+    return -(-max(int(needed_mib / ALONE_SHARE), needed_mib + ALONE_REST_MIB) // 1024)
 
 
 def gateway_size(gateway: GatewaySpec, places: int, reserved: int = CPU_HOST_MIB, queues: int = 1) -> GatewaySize:

@@ -4,15 +4,16 @@ Sizes come from the name of the model. A model of unknown size passes.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
-from catalog.machines import Machine, find_machine
+from catalog.machines import Machine, find_machine, machines
 from core.reading.rules import Problem
 from infra.capacity.gpu_features import unfit, unfit_on_cpu
 from infra.capacity.memory_need import disk_gib, need, need_in_ram
 from infra.config.models.deployment import DeploymentConfig
 from infra.config.rules.gateway_machine import gateway_type
 from serving.spec.gateway_places import host_places
-from serving.spec.gateway_size import reserved_mib, too_large
+from serving.spec.gateway_size import alone_gib, reserved_mib, too_large
 
 DATA_HEADROOM_GIB = 10
 """Space on the data volume beside the weights: adapters, the engine's environment, a download in progress."""
@@ -94,6 +95,17 @@ def weights_fit_disk(config: DeploymentConfig) -> Iterator[Problem]:
         )
 
 
+def _larger_gateway(config: DeploymentConfig, gib: int) -> str:
+    """Return what to write for a gateway's machine with `gib` of memory; empty if the catalog has none."""
+    if config.cloud == "local":
+        return f"write gateway.machine.memory_gib: {gib}"
+    engines = find_machine(config.cloud, config.machine.type or "")
+    rows = [each for each in machines().values() if each.cloud == config.cloud and each.gpu is None]
+    fits = [each for each in rows if each.memory_gib >= gib and (engines is None or each.arch == engines.arch)]
+    smallest = min(fits, key=lambda each: (each.memory_gib, each.vcpus, each.type), default=None)
+    return "" if smallest is None else f"write gateway.machine.type: {smallest.type}"
+
+
 def gateway_fits_memory(config: DeploymentConfig) -> Iterator[Problem]:
     """HAProxy's largest use of memory fits into the memory that each machine keeps for it."""
     own, places = config.gateway.machine, host_places(config.serving, config.gateway)
@@ -104,21 +116,22 @@ def gateway_fits_memory(config: DeploymentConfig) -> Iterator[Problem]:
             every = places * config.machine.count
             for pool in config.pools.values():
                 every += host_places(pool.serving, config.gateway) * pool.machine.count
+            queues = len(config.machines)
             reserved = reserved_mib(memory_gib, gpu=False, alone=True)
-            problem = too_large(config.gateway, every, reserved, "the gateway's machine", len(config.machines))
-            yield from () if problem is None else (problem,)
+            problem = too_large(config.gateway, every, reserved, "the gateway's machine", queues)
+            if problem is not None:
+                larger = _larger_gateway(config, alone_gib(config.gateway, every, queues))
+                yield replace(problem, hint=f"{larger}; or {problem.hint}" if larger else problem.hint)
             if config.gateway.grafana is not None and memory_gib < GRAFANA_MACHINE_GIB:
                 what = f"does not fit beside HAProxy and Prometheus into {memory_gib:g} GiB of memory"
                 hint = f"give gateway.machine at least {GRAFANA_MACHINE_GIB} GiB, or leave it out"
                 yield Problem("gateway.monitoring.grafana", what, hint)
         return
     if config.cloud == "local":
-        machines = [("a local machine", reserved_mib(config.machine.memory_gib, gpu=False))]
+        hosts = [("a local machine", reserved_mib(config.machine.memory_gib, gpu=False))]
     else:
-        machines = [
-            (each.type, reserved_mib(each.memory_gib, gpu=each.gpu is not None)) for each in _candidates(config)
-        ]
-    problems = (too_large(config.gateway, places, reserved, name) for name, reserved in machines)
+        hosts = [(each.type, reserved_mib(each.memory_gib, gpu=each.gpu is not None)) for each in _candidates(config)]
+    problems = (too_large(config.gateway, places, reserved, name) for name, reserved in hosts)
     yield from (problem for problem in problems if problem is not None)
 
 

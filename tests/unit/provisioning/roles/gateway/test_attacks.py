@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from provisioning.roles.gateway.process import Limits
-from serving.spec.gateway_size import CPU_HOST_MIB, MIB, gateway_size, reserved_mib, too_large
+from serving.spec.gateway_size import CPU_HOST_MIB, MIB, alone_gib, gateway_size, reserved_mib, too_large
 from serving.spec.models import GatewaySpec
 from tests.doubles.engine import TOKENS, EngineDouble, running_engine
 from tests.gateways import ADDRESS, CLIENT_KEY, DEADLINE_S, RunningGateway, read_reply, running_gateway, wait_for
@@ -108,6 +108,23 @@ def test_requests_at_providers_take_no_connection_from_the_others() -> None:
 )
 def test_the_memory_reserved_for_the_gateway(memory_gib: float, gpu: bool, mib: int) -> None:
     assert reserved_mib(memory_gib, gpu=gpu) == mib
+
+
+@pytest.mark.parametrize(("memory_gib", "mib"), [(1, 512), (1.5, 512), (2, 896), (4, 2048), (64, 32768)])
+def test_a_machine_of_the_gateways_own_keeps_memory_for_its_monitoring(memory_gib: float, mib: int) -> None:
+    assert reserved_mib(memory_gib, gpu=False, alone=True) == mib
+
+
+@pytest.mark.parametrize("queues", [2, 3, 8])
+@pytest.mark.parametrize("places", [32, 1024])
+def test_the_memory_that_an_error_names_is_the_least_that_fits(queues: int, places: int) -> None:
+    gateway = GatewaySpec(clients=("web", "nightly"))
+    gib = alone_gib(gateway, places, queues)
+    fits = [
+        too_large(gateway, places, reserved_mib(each, gpu=False, alone=True), "it", queues) is None
+        for each in (gib - 1, gib)
+    ]
+    assert fits == [False, True]
 
 
 def test_memory_stays_bounded_when_every_connection_fills_its_buffer(

@@ -19,7 +19,7 @@ from provisioning.roles.inputs import RoleInputs
 from provisioning.roles.monitoring.role import monitoring
 from provisioning.roles.services.overflow import overflow, without_overflow
 from provisioning.roles.services.role import services
-from serving.spec.gateway_size import reserved_mib
+from serving.spec.gateway_size import reserved_alone_mib, reserved_mib
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,11 @@ def _overflow(host: HostRecord, inputs: RoleInputs) -> list[Resource]:
 
 def _gateway(host: HostRecord, inputs: RoleInputs) -> list[Resource]:
     alone = host.name == inputs.outputs.gateway_host
-    reserved = reserved_mib(host.memory_gib, gpu=host.gpu is not None, alone=alone)
+    spec, memory_gib = inputs.outputs.gateway, host.memory_gib
+    reserved = reserved_alone_mib(memory_gib, spec) if alone else reserved_mib(memory_gib, gpu=host.gpu is not None)
     pools = pools_of(inputs.outputs, host, inputs.names)
     cas = inputs.door_cas if alone else ""
-    return gateway(pools, inputs.outputs.gateway, inputs.credentials[host.name], reserved, cas)
+    return gateway(pools, spec, inputs.credentials[host.name], reserved, cas)
 
 
 def _door(host: HostRecord, inputs: RoleInputs) -> list[Resource]:

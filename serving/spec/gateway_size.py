@@ -24,6 +24,10 @@ ALONE_REST_MIB = 1152
 
 So two pools with the default queues fit on a machine of 2 GiB."""
 
+GRAFANA_MIB = 768
+"""Grafana's memory limit, which such a host keeps too if it has Grafana. Its documentation recommends 512 MiB or more;
+not measured here."""
+
 HEADER_BYTES = 32 * 1024
 """Largest request head."""
 
@@ -59,18 +63,25 @@ class GatewaySize:
     """Largest memory of all of them together."""
 
 
-def reserved_mib(memory_gib: float, *, gpu: bool, alone: bool = False) -> int:
-    """Return the MiB that a host with `memory_gib` of memory keeps for HAProxy. `alone`: it has no engine."""
+def reserved_mib(memory_gib: float, *, gpu: bool) -> int:
+    """Return the MiB that a host with `memory_gib` of memory and an engine keeps for HAProxy."""
+    return max(CPU_HOST_MIB, int(memory_gib * 1024 * GPU_HOST_SHARE) if gpu else 0)
+
+
+def reserved_alone_mib(memory_gib: float, gateway: GatewaySpec) -> int:
+    """Return the MiB that a host with the gateway and without an engine keeps for HAProxy."""
     memory_mib = memory_gib * 1024
-    if alone:
-        return max(CPU_HOST_MIB, int(min(memory_mib * ALONE_SHARE, memory_mib - ALONE_REST_MIB)))
-    return max(CPU_HOST_MIB, int(memory_mib * GPU_HOST_SHARE) if gpu else 0)
+    return max(CPU_HOST_MIB, int(min(memory_mib * ALONE_SHARE, memory_mib - _rest_mib(gateway))))
+
+
+def _rest_mib(gateway: GatewaySpec) -> int:
+    return ALONE_REST_MIB + (0 if gateway.grafana is None else GRAFANA_MIB)
 
 
 def alone_gib(gateway: GatewaySpec, places: int, queues: int) -> int:
     """Return the GiB of memory that a host with the gateway and no engine needs at least."""
     needed_mib = _size(gateway, places, SPARE_CONNECTIONS_MIN, queues).memory_mib
-    return -(-max(int(needed_mib / ALONE_SHARE), needed_mib + ALONE_REST_MIB) // 1024)
+    return -(-max(int(needed_mib / ALONE_SHARE), needed_mib + _rest_mib(gateway)) // 1024)
 
 
 def gateway_size(gateway: GatewaySpec, places: int, reserved: int = CPU_HOST_MIB, queues: int = 1) -> GatewaySize:

@@ -8,7 +8,8 @@ from typing import Any
 from core.files import sha256_of
 from infra.contract.outputs import HostRecord
 from provisioning.converge.resources import Resource
-from provisioning.roles.monitoring.grafana import ADMIN_PASSWORD, GRAFANA_DATA, GRAFANA_DIR, GRAFANA_MIB, PACKAGE_DIR
+from provisioning.roles.monitoring.grafana import ADMIN_PASSWORD, GRAFANA_DATA, GRAFANA_DIR, PACKAGE_DIR
+from serving.spec.gateway_size import GRAFANA_MIB
 from tests.doubles.grafana_package import grafana_package
 from tests.machine.converge_host import bring, poll, remote
 

@@ -13,7 +13,7 @@ from infra.capacity.memory_need import disk_gib, need, need_in_ram
 from infra.config.models.deployment import DeploymentConfig
 from infra.config.rules.gateway_machine import gateway_type
 from serving.spec.gateway_places import host_places
-from serving.spec.gateway_size import alone_gib, reserved_mib, too_large
+from serving.spec.gateway_size import alone_gib, reserved_alone_mib, reserved_mib, too_large
 
 DATA_HEADROOM_GIB = 10
 """Space on the data volume beside the weights: adapters, the engine's environment, a download in progress."""
@@ -117,7 +117,7 @@ def gateway_fits_memory(config: DeploymentConfig) -> Iterator[Problem]:
             for pool in config.pools.values():
                 every += host_places(pool.serving, config.gateway) * pool.machine.count
             queues = len(config.machines)
-            reserved = reserved_mib(memory_gib, gpu=False, alone=True)
+            reserved = reserved_alone_mib(memory_gib, config.gateway)
             problem = too_large(config.gateway, every, reserved, "the gateway's machine", queues)
             if problem is not None:
                 larger = _larger_gateway(config, alone_gib(config.gateway, every, queues))

@@ -29,6 +29,7 @@ from provisioning.roles.monitoring.configs import HEAD, SCRAPE_S
 from provisioning.roles.monitoring.daemons import Daemon, drop_in_path, not_for_others
 from provisioning.roles.monitoring.exporters import MONITORING_DIR
 from provisioning.templates.render import render
+from serving.spec.gateway_size import GRAFANA_MIB
 from serving.spec.monitoring_fields import GrafanaSpec
 
 GRAFANA_DIR = f"{MONITORING_DIR}/grafana"
@@ -49,9 +50,6 @@ PACKAGE_NAME = "grafana.deb"
 PACKAGES = ("grafana", "grafana-enterprise")
 
 INSTALL = f"{LIB_DIR}/install-archive"
-GRAFANA_MIB = 768
-"""Memory limit. Its documentation recommends 512 MiB or more; not measured here."""
-
 DISABLED_PLUGINS = (
     "cloudwatch",
     "elasticsearch",

@@ -86,7 +86,7 @@ def test_other_commands_need_no_key(alone: Path, monkeypatch: pytest.MonkeyPatch
 
     reached: list[str] = []
 
-    def looks(*_: object) -> None:
+    def looks(*_: object, **__: object) -> None:
         reached.append("the state")
         raise KeyboardInterrupt
 

@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 from provisioning.roles.gateway.process import Limits
-from serving.spec.gateway_size import CPU_HOST_MIB, MIB, alone_gib, gateway_size, reserved_mib, too_large
+from serving.spec.gateway_size import (
+    CPU_HOST_MIB,
+    MIB,
+    alone_gib,
+    gateway_size,
+    reserved_alone_mib,
+    reserved_mib,
+    too_large,
+)
 from serving.spec.models import GatewaySpec
 from tests.doubles.engine import TOKENS, EngineDouble, running_engine
 from tests.gateways import ADDRESS, CLIENT_KEY, DEADLINE_S, RunningGateway, read_reply, running_gateway, wait_for
@@ -110,9 +118,18 @@ def test_the_memory_reserved_for_the_gateway(memory_gib: float, gpu: bool, mib: 
     assert reserved_mib(memory_gib, gpu=gpu) == mib
 
 
-@pytest.mark.parametrize(("memory_gib", "mib"), [(1, 512), (1.5, 512), (2, 896), (4, 2048), (64, 32768)])
-def test_a_machine_of_the_gateways_own_keeps_memory_for_its_monitoring(memory_gib: float, mib: int) -> None:
-    assert reserved_mib(memory_gib, gpu=False, alone=True) == mib
+@pytest.mark.parametrize(
+    ("memory_gib", "mib", "with_grafana"),
+    [(1, 512, 512), (1.5, 512, 512), (2, 896, 512), (3, 1536, 1152), (4, 2048, 2048), (64, 32768, 32768)],
+)
+def test_a_machine_of_the_gateways_own_keeps_memory_for_its_monitoring(
+    memory_gib: float, mib: int, with_grafana: int
+) -> None:
+    assert reserved_alone_mib(memory_gib, GatewaySpec()) == mib
+    url = "https://example.com/grafana_12.0.0_amd64.deb"
+    grafana = {"deb": url, "sha256": "0" * 64, "admin_password": {"env": "GRAFANA_PASSWORD"}}
+    monitored = GatewaySpec.model_validate({"monitoring": {"grafana": grafana}})
+    assert reserved_alone_mib(memory_gib, monitored) == with_grafana
 
 
 @pytest.mark.parametrize("queues", [2, 3, 8])
@@ -121,8 +138,7 @@ def test_the_memory_that_an_error_names_is_the_least_that_fits(queues: int, plac
     gateway = GatewaySpec(clients=("web", "nightly"))
     gib = alone_gib(gateway, places, queues)
     fits = [
-        too_large(gateway, places, reserved_mib(each, gpu=False, alone=True), "it", queues) is None
-        for each in (gib - 1, gib)
+        too_large(gateway, places, reserved_alone_mib(each, gateway), "it", queues) is None for each in (gib - 1, gib)
     ]
     assert fits == [False, True]
 

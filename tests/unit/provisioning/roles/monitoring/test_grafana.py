@@ -18,6 +18,7 @@ from provisioning.roles.host.layout import GRAFANA_UNIT, MONITORING_UNITS
 from provisioning.roles.monitoring import grafana as role
 from provisioning.roles.monitoring.daemons import drop_in_path
 from provisioning.roles.monitoring.role import monitoring
+from serving.spec.gateway_size import GRAFANA_MIB
 from tests.unit.provisioning.records import host_values, stack
 
 URL = "https://example.com/grafana_12.0.0_amd64.deb"
@@ -79,7 +80,7 @@ def test_the_unit_reads_our_files_and_reaches_this_host_alone() -> None:
     for line in (
         f'Environment="CONF_FILE={role.GRAFANA_CONFIG}"',
         f"LoadCredential=admin-password:{role.ADMIN_PASSWORD}",
-        f"MemoryMax={role.GRAFANA_MIB}M",
+        f"MemoryMax={GRAFANA_MIB}M",
         "IPAddressDeny=any",
         "IPAddressAllow=localhost",
         "NoNewPrivileges=yes",

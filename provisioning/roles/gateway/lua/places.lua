@@ -105,8 +105,9 @@ end
 -- free place, or the request waits in the pool's queue. Sets txn.bound if other hosts of the pool lack the model.
 -- Returns whether a place is free.
 local function choose(txn)
-  local model, pool = policy.models[txn:get_var("txn.model") or ""], policy.pools[txn:get_var("txn.pool")]
-  if not model or #pool.servers == 1 then -- without a model: a GET
+  local model = policy.models[txn:get_var("txn.model") or ""]
+  local pool = policy.pools[model and model.pool or txn:get_var("txn.pool")] -- without a model: a GET
+  if not model or #pool.servers == 1 then
     return txn.f:be_conn(pool.name) < pool.places
   end
   local name = model.name

@@ -8,7 +8,9 @@ import pytest
 
 from infra.contract.outputs import HostRecord
 from provisioning.access.credentials import credentials_for
+from provisioning.apply.desired_state import desired_state
 from serving.spec.models import GatewaySpec
+from serving.timed_client import Client
 from tests.machine.converge_host import moved, remote
 from tests.machine.fab import Fab
 from tests.machine.served import SERVING, Served
@@ -121,6 +123,25 @@ def test_status_of_a_machine_that_serves_ends_with_0(serving: Fab) -> None:
     assert re.search(r"^  memory  \d\.\d of 6\.0 GiB free$", done.columns, re.MULTILINE)  # and not the host's
     assert "89 days left" in done.out
     assert all(line.startswith(("✓", " ", "! error")) for line in done.out.splitlines()), done.out
+
+
+def test_top_needs_nothing_on_the_host_that_provision_did_not_install(serving: Fab, served_machine: Served) -> None:
+    """Real servers, counters and log lines, and no Prometheus."""
+    endpoint = desired_state(served_machine.outputs, [served_machine.host], ["gateway"]).endpoint
+    assert endpoint
+    with Client(endpoint.url, key=endpoint.api_key(), ca=endpoint.ca) as client:
+        client.chat("contract", "Hello", max_tokens=2)
+    assert remote(served_machine.host, "systemctl is-active prometheus || true").strip() == "inactive"
+    done = serving.run("top", "--once", "--json")
+    assert done.status == 0, done.err
+    seen = json.loads(done.out)
+    (host,) = seen["hosts"]
+    assert (host["state"], host["running"], host["places"], host["error"]) == ("UP", 0, 4, "")
+    assert host["answer_tokens_s"] is not None
+    assert (host["cache"] is None, host["adapters"]) == (False, [])
+    row = next(each for each in seen["classes"] if each["name"] == "interactive")
+    assert (row["waiting"], row["requests"] > 0, row["first_p50_s"] > 0) == (0, True, True)
+    assert (seen["waiting"], seen["spend"], seen["unseen"]) == (0, [], {})
 
 
 def test_status_finds_an_engine_that_answers_and_computes_nothing(serving: Fab, served_machine: Served) -> None:

@@ -209,6 +209,67 @@ def test_openais_other_paths_answer_through_the_gateway(served: OllamaHost) -> N
         assert client.ask("GET", "/v1/models/contract:3").json()["id"] == "contract:3"
 
 
+HANG_UP = """
+import json, os, socket, ssl, sys, time
+from pathlib import Path
+key, stream, runner = os.environ["KEY"], sys.argv[1] == "stream", Path("/proc", sys.argv[2], "task")
+STILL_S, BUSY_S = 0.3, 0.005
+
+def computed():
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in runner.iterdir()) / 1e9
+
+def until(true, what):
+    end = time.monotonic() + 60
+    while not true():
+        if time.monotonic() > end:
+            sys.exit("waited 60 s for " + what)
+
+def ends():
+    last, seen = time.monotonic(), computed()
+    while time.monotonic() - last < STILL_S:
+        time.sleep(0.005)
+        now = computed()
+        if now - seen > BUSY_S:
+            last, seen = time.monotonic(), now
+    return last
+
+ends()
+tls = ssl.create_default_context()
+tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
+client = tls.wrap_socket(socket.create_connection(("127.0.0.1", 443), timeout=60))
+body = json.dumps({"model": "tiny", "prompt": "The rent", "max_tokens": 20000, "stream": stream})
+lines = ("POST /v1/completions HTTP/1.1", "Host: gateway", "Authorization: Bearer " + key)
+lines += ("Content-Type: application/json", "Content-Length: %d" % len(body), "", body)
+before = computed()
+client.sendall("\\r\\n".join(lines).encode())
+if stream:
+    said = client.recv(4096)
+    if not said.startswith(b"HTTP/1.1 200"):
+        sys.exit(said.decode())
+until(lambda: computed() - before > 0.1, "its work")
+client.close()
+closed, done = time.monotonic(), computed()
+last = ends()
+print(json.dumps([last - closed, computed() - done]))
+"""
+"""Hangs up in the middle of an answer. Ollama has no counter of running requests: its runner's processor time tells."""
+
+
+@pytest.mark.parametrize("kind", ["stream", "whole"])
+def test_a_client_that_hangs_up_frees_its_work_in_the_engine(served: OllamaHost, kind: str) -> None:
+    assert served.ask("/api/generate", QUESTION.replace("MODEL", "tiny")).startswith("200"), "its runner was not loaded"
+    endpoint = served.desired().endpoint
+    assert endpoint
+    key = endpoint.api_key().get_secret_value()
+    said = served.run(
+        f"cat > /tmp/hang_up.py <<'END'\n{HANG_UP}END\n"
+        f"KEY={key} python3 /tmp/hang_up.py {kind} $(pgrep -f '[o]llama runner')"
+    )
+    after_s, computed_s = json.loads(said)
+    assert after_s < patient(0.2)
+    assert computed_s < 0.2  # processor time: no load makes it longer
+
+
 def test_a_restart_lets_running_answers_finish(served: OllamaHost) -> None:
     key = json.loads(served.desired().endpoint.keys_file.read_text())["default"]  # type: ignore[union-attr]
     body = json.dumps({"model": "tiny", "prompt": "The rent", "max_tokens": 900, "stream": True})

@@ -2,6 +2,7 @@
 
 import json
 import ssl
+import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -41,6 +42,7 @@ class Overflow:
     outputs: StackOutputs
     provider: ProviderDouble
     provider_address: str
+    tls: ssl.SSLContext
     fab: Fab
 
     def desired(self, **gateway: Any) -> Sequence[Resource]:
@@ -80,7 +82,7 @@ def overflow(machine_state: Path, tmp_path_factory: pytest.TempPathFactory) -> I
         values = stack_values(host.model_dump(mode="json"), serving=SERVING, gateway=gateway)
         with running_provider(tls, address, 443) as double:
             fab = Fab(folder, host, serving=SERVING, gateway=gateway)
-            made = Overflow(host, StackOutputs.model_validate(values), double, address, fab)
+            made = Overflow(host, StackOutputs.model_validate(values), double, address, tls, fab)
             first = bring(host, made.desired())
             assert first.result.ok, [(failed.id, failed.error, failed.detail) for failed in first.result.failed]
             yield made
@@ -117,6 +119,48 @@ def test_make_spend_shows_it_by_day_provider_and_client(overflow: Overflow) -> N
     assert head.split()[:3] == ["day", "provider", "client"]
     assert line.split()[:4] == [entry["day"], "far", "site", str(counts["requests"])]
     assert [cap.split(":")[0] for cap in caps[:2]] == ["all", "far"]
+
+
+def test_make_top_shows_what_it_cost(overflow: Overflow) -> None:
+    assert remote(overflow.host, ASK) == "200"
+    seen = json.loads(overflow.fab.run("top", "--once", "--json").out)
+    (day,) = [each for each in seen["spend"] if (each["provider"], each["period"]) == ("far", "day")]
+    assert (day["spent_usd"], day["cap_usd"]) == (pytest.approx(sums(overflow)["spent"] / NANO), 1)
+
+
+NEXT = "198.18.55.7"
+
+
+def test_a_provider_whose_address_changes_is_reached_at_the_new_one_and_no_other(overflow: Overflow) -> None:
+    """The name's new address is another one of this computer. Within an hour the old one is allowed too."""
+    names = f"sed -i 's/^{{}} {NAME}$/{{}} {NAME}/' /etc/hosts; systemctl start llm-overflow-addresses.service"
+    subprocess.run(["ip", "address", "add", f"{NEXT}/32", "dev", "lo"], check=True)
+    try:
+        with running_provider(overflow.tls, NEXT, 443) as moved:
+            before = remote(overflow.host, "nft list table inet llm_providers")
+            _hang_up(overflow, overflow.provider)
+            remote(overflow.host, names.format(overflow.provider_address, NEXT))
+            asked = len(overflow.provider.received)
+            assert remote(overflow.host, ASK) == "200"
+            assert (len(moved.received), len(overflow.provider.received)) == (1, asked)
+            table = remote(overflow.host, "nft list table inet llm_providers")
+            assert (NEXT in before, NEXT in table, overflow.provider_address in table) == (False, True, True)
+            # Nobody knows the name for a while: the addresses stay.
+            remote(overflow.host, f"sed -i '/ {NAME}$/d' /etc/hosts; systemctl start llm-overflow-addresses.service")
+            assert remote(overflow.host, ASK) == "200"
+            remote(overflow.host, f"echo '{NEXT} {NAME}' >> /etc/hosts")
+            _hang_up(overflow, moved)
+    finally:
+        remote(overflow.host, names.format(NEXT, overflow.provider_address))
+        subprocess.run(["ip", "address", "del", f"{NEXT}/32", "dev", "lo"], check=True)
+    assert remote(overflow.host, ASK) == "200"
+
+
+def _hang_up(overflow: Overflow, provider: ProviderDouble) -> None:
+    """Let the provider end the connection that the service keeps open."""
+    provider.faults.add("hang_up")
+    assert remote(overflow.host, ASK) != "200"
+    provider.faults.discard("hang_up")
 
 
 def test_at_the_cap_nothing_is_sent_and_the_alert_fires(overflow: Overflow) -> None:

@@ -167,10 +167,12 @@ def test_nobody_else_answers_in_the_engines_place(served: OllamaHost) -> None:
         until ss -ltnH '( sport = 11434 )' | grep -q .; do kill -0 $other; done
         for user in root haproxy nobody; do
             ask="curl -s -m 2 -o /dev/null -w %{http_code} http://127.0.0.1:11434"
-            echo "$user $(setpriv --reuid=$user --clear-groups $ask)"
+            echo "$user $(setpriv --reuid=$user --clear-groups $ask)" &
+            asking="${asking:-} $!"
         done
+        wait $asking
     """)
-    assert answers.splitlines() == ["root 000", "haproxy 000", "nobody 000"]
+    assert sorted(answers.splitlines()) == ["haproxy 000", "nobody 000", "root 000"]
 
 
 @pytest.mark.parametrize(
@@ -304,7 +306,7 @@ WATCHER = f"""
     gateway() {{ python3 - <<'END'{GATEWAY_STATE}END
     }}
     wait_until() {{ for _ in $(seq 600); do eval "$1" && return; sleep 0.1; done; echo "never: $1"; exit 1; }}
-    up() {{ wait_until 'case "$(asks)" in "up ready 100%") ;; *) false ;; esac'; wait_until '[ "$(gateway)" = UP ]'; }}
+    up() {{ wait_until 'case "$(asks)" in "up ready "*) ;; *) false ;; esac'; wait_until '[ "$(gateway)" = UP ]'; }}
     runner() {{ pgrep -f '[o]llama runner'; }}
 """
 """What the watcher says, and what the gateway makes of it."""
@@ -334,6 +336,7 @@ def test_a_slow_engine_stays_and_keeps_its_model(served: OllamaHost) -> None:
     body = json.dumps({"model": "contract:3", "prompt": "x", "raw": True, "options": {"num_predict": 200}})
     said = served.run(f"""{WATCHER}
         up
+        wait_until '[ "$(asks)" = "up ready 100%" ]'  # grows for 15 s
         runner=$(runner)
         systemctl set-property --runtime ollama CPUQuota=1%
         (while :; do curl -sN -m 120 http://127.0.0.1:11434/api/generate -d '{body}'; done > /tmp/slow) & clients=$!

@@ -265,3 +265,24 @@ def test_an_engine_that_hangs_is_ended_and_started_by_systemd(host: HostRecord) 
     assert reason == "down # python3 is stopped by a signal or a debugger"
     assert files == ["admitted"]
     assert watch.endswith("1 hangs and 1 restarts")
+
+
+def test_an_engine_that_hangs_again_and_again_is_stopped_by_its_start_limit(host: HostRecord) -> None:
+    """The watcher asks for the end of the engine alone. Only systemd starts it, as often as its unit says."""
+    said = remote(
+        host,
+        FUNCTIONS
+        + """
+        limit=/run/systemd/system/vllm.service.d; mkdir -p $limit
+        printf '[Unit]\\nStartLimitIntervalSec=600\\nStartLimitBurst=2\\n' > $limit/limit.conf
+        trap 'rm -r $limit; systemctl daemon-reload; systemctl reset-failed vllm.service' EXIT
+        systemctl daemon-reload; systemctl reset-failed vllm.service; systemctl restart vllm.service
+        shows() { systemctl show --value -p "$1" vllm.service; }
+        hangs() { pid=$(shows MainPID); touch /run/llm-watch/restart; await '[ "$(shows MainPID)" != $pid ]'; }
+        hangs; await '[ "$(shows ActiveState)" = active ]'; shows NRestarts
+        hangs; await '[ "$(shows ActiveState)" = failed ]'
+        touch /run/llm-watch/restart; await '! [ -e /run/llm-watch/restart ]'; shows ActiveState
+        await 'case "$(agent)" in down*) ;; *) false ;; esac'
+        """,
+    )
+    assert said.split() == ["1", "failed"]

@@ -350,6 +350,7 @@ def test_switched_off_machine_differs_from_one_that_does_not_answer(
         id="0123abcd", owner=owner, stack="test", name="one", memory_mib=1, cpus=1, public_keys=(), phase=phase
     )
     made.save()
+    made.root.mkdir(parents=True)  # its disk
     if running:
         made.pid_file.write_text(f"{Process.of_pid(os.getpid())}")
     monkeypatch.setattr(machine, "runner", SupervisorRunner)

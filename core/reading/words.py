@@ -6,7 +6,7 @@
         raise words(error, "hosts.yaml", StackOutputs) from None
 
 `from None` matters: pydantic's own text repeats the input. This module never repeats what may be a secret: fields
-marked with `core.reading.rules.SECRET`, mappings, lists, and text that looks like a token.
+marked with `core.reading.rules.SECRET` or of type SecretRef, mappings, lists, and text that looks like a token.
 """
 
 import re
@@ -21,6 +21,7 @@ from core.errors import ConfigError
 from core.printable import on_one_line
 from core.reading.config_keys import Place, bare, fields_of, join, keys_called, literals, models_in, place_of
 from core.reading.rules import HIDDEN, LONGEST_WORD, PROBLEMS, SECRET, Problem, looks_secret, masked, one_of
+from core.reading.secret import SecretRef
 
 LONGEST_ECHO_CHARS = 60
 
@@ -185,10 +186,15 @@ def _echo(value: Any, field: FieldInfo | None) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     text = str(value)
-    if (field is not None and field.json_schema_extra == SECRET) or looks_secret(text):
+    if _may_hold_a_secret(field) or looks_secret(text):
         return f"the value {HIDDEN}"
     text = _short(text)
     return text if re.fullmatch(r"[^\s'\"]+", text) and text.isprintable() else repr(text)
+
+
+def _may_hold_a_secret(field: FieldInfo | None) -> bool:
+    """Return whether the field is marked, or says where a secret is: some users write the secret itself there."""
+    return field is not None and (field.json_schema_extra == SECRET or SecretRef in models_in(bare(field.annotation)))
 
 
 def _without_long_words(text: str) -> str:

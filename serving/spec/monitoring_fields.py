@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, model_validator
 
 from core.reading.frozen import Frozen
-from core.reading.rules import SECRET, Problem, Sha256, looks_secret, matching, refuse, twice
+from core.reading.rules import Problem, Sha256, looks_secret, matching, refuse, twice
 from core.reading.secret import SecretRef
 
 LOOPBACK_NAMES = ("localhost", "ip6-localhost")
@@ -146,7 +146,6 @@ class GrafanaSpec(Frozen):
     )
     sha256: Sha256 = Field(description="SHA-256 of the package.")
     admin_password: SecretRef = Field(
-        json_schema_extra=SECRET,  # some users write the secret itself here
         description="Where the password of Grafana's user `admin` is stored: env: NAME or file: PATH.",
     )
 

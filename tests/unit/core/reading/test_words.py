@@ -8,6 +8,7 @@ from pydantic import AfterValidator, AwareDatetime, Field, ValidationError, mode
 
 from core.reading.frozen import Frozen
 from core.reading.rules import Problem, refuse
+from core.reading.secret import SecretRef
 from core.reading.words import words
 
 
@@ -41,6 +42,7 @@ class Farm(Frozen):
     deeds: Path | None = None
     notes: dict[str, str] = Field(default={}, description="Anything else.")
     height_m: float | None = Field(default=None, lt=9, description="Height.")
+    lock: SecretRef | None = Field(default=None, description="Where the lock's number is stored.")
 
     @model_validator(mode="after")
     def _no_fox_with_hens(self) -> Self:
@@ -80,6 +82,9 @@ LINES: list[tuple[dict[str, Any], list[str]]] = [
     ({"name": "x", "notes": {"a": 1}}, ["notes.a: 1 is not text; put it in quotes"]),
     ({"name": "x", "rooms": "y" * 100}, [f"rooms: {'y' * 59}… is not a whole number; write a number"]),
     ({"name": "x", "rooms": "two rooms"}, ["rooms: 'two rooms' is not a whole number; write a number"]),
+    ({"name": "x", "lock": "hunter2"},
+     ["lock: the value (not shown) is not a mapping; write keys below it: env, file"]),
+    ({"name": "x", "lock": 4711}, ["lock: the value (not shown) is not a mapping; write keys below it: env, file"]),
     ({"name": "x", "rooms": True}, ["rooms: true is not a whole number; write a number"]),
 ]  # fmt: skip
 

@@ -4,7 +4,7 @@ An existing stack keeps its place and type as long as its file allows them; the 
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from catalog.machines import find_machine
@@ -15,6 +15,7 @@ from infra.clouds.aws.placing.images import image_name, resolve_image
 from infra.clouds.aws.placing.stock import offered, spot_prices, zones_of
 from infra.clouds.candidates import (
     Candidate,
+    Place,
     identity_and_beginning,
     offered_places,
     refuse_move,
@@ -26,6 +27,7 @@ from infra.clouds.pool_machines import beside_pools, pool_placements
 from infra.clouds.resources.denied_calls import unless_denied
 from infra.config import DeploymentConfig
 from infra.contract.stack_placement import KnownPlacement, Placement
+from serving.spec.pool_name import MAIN
 
 LEAST_ZONES = 2
 """The least number of zones of a stack's own network, so that hosts can go to another zone."""
@@ -67,8 +69,8 @@ def candidates(
     places = offered_places({each: listed[each] for each in types}, tried, config, previous)
     no_prices: dict[tuple[str, str], float] = {}
     prices = unless_denied(lambda: _prices(config), no_prices, "the order of the file")
-    if prices and config.machine.market == "spot":
-        places.sort(key=lambda place: (types.index(place[1]), prices.get(place, float("inf"))))
+    if prices:
+        places.sort(key=lambda place: (types.index(place[1]), _spot_usd(config, prices, place)))
     places = beside_gateway(staying(places, config, previous), listed, config, previous)
     beside = beside_pools(places, listed, config, previous)
     base, images = _base(config, previous, now) | {"account": account}, _images(config, previous)
@@ -189,6 +191,17 @@ def _asked_subnets(config: DeploymentConfig) -> dict[str, str]:
             raise ConfigError(f"{subnet} belongs to {each['VpcId']}", where=where, hint=hint)
         by_zone.setdefault(zone, subnet)
     return by_zone
+
+
+def _spot_usd(config: DeploymentConfig, prices: Mapping[Place, float], place: Place) -> float:
+    """Return the price of an hour of all spot machines, if those of the pool main are in `place`."""
+    zone, of_main = place
+    total = 0.0
+    for pool, view in config.by_pool.items():
+        types = (of_main,) if pool == MAIN else engine_types(view)
+        known = (prices[zone, each] for each in types if (zone, each) in prices)
+        total += view.machine.count * next(known, float("inf")) if view.machine.market == "spot" else 0.0
+    return total
 
 
 def _prices(config: DeploymentConfig) -> dict[tuple[str, str], float]:

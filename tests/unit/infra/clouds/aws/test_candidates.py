@@ -69,6 +69,16 @@ def test_spot_is_ranked_by_price_within_a_type() -> None:
     assert [each.usd_per_hour for each in settled] == [0.4, 0.5, 0.3]
 
 
+def test_the_zone_with_the_cheapest_spot_machines_of_all_pools_comes_first() -> None:
+    """The prices of pool main alone once decided, and the order of the file if main is on demand."""
+    asked = config("type: m6i.2xlarge", [A, C], **behind(large={"type": "g5.xlarge", "market": "spot", "count": 2}))
+
+    settled = candidates.candidates(asked, None, NOW)
+
+    assert places(settled) == [("c", "m6i.2xlarge"), ("a", "m6i.2xlarge")]
+    assert [each.spot_usd_per_hour for each in settled] == [{"large": 0.4}, {"large": 0.5}]
+
+
 def test_without_zones_all_zones_of_the_region_are_tried() -> None:
     assert places(candidates.candidates(config(zones=[]), None, NOW)) == [(z, "m6i.2xlarge") for z in "abc"]
 
@@ -434,13 +444,13 @@ def test_a_pool_gets_its_own_type_image_and_price() -> None:
     settled = candidates.candidates(asked, None, NOW)
 
     of_pool = [(each.placement.zone[-1], each.placement.pools["large"].machine_type) for each in settled]
-    assert of_pool == [("a", "g5.xlarge"), ("c", "g5.xlarge"), ("c", "g6.xlarge")]
+    assert of_pool == [("c", "g5.xlarge"), ("c", "g6.xlarge"), ("a", "g5.xlarge")]
     first = settled[0]
     assert (first.placement.image, first.placement.pools["large"].image) == (
         "ami-of-ubuntu-24.04",
         "ami-of-deep-learning",
     )
-    assert (first.usd_per_hour, first.pools_usd_per_hour) == (None, {"large": 0.5})
+    assert (first.usd_per_hour, first.pools_usd_per_hour) == (None, {"large": 0.4})
 
     older = first.placement.pools["large"].model_copy(update={"image": "ami-of-last-month"})
     runs = KnownPlacement.of(settled[1].placement.model_copy(update={"pools": {"large": older}}))

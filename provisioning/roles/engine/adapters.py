@@ -114,8 +114,11 @@ def adapters_alone(
 ) -> list[Resource]:
     """Return the resources that bring the adapters to a host whose engine was started with adapters."""
     folders = [Directory(path=path) for path in (host.data_dir, f"{host.data_dir}/adapters")]
-    brought = adapters(host, serving, sources, engine_follows=False, retire=retire)
-    return [*folders, watched_adapters(serving), *fetch_program(), *brought.versions]
+    brought: Sequence[Resource] = adapters(host, serving, sources, engine_follows=False, retire=retire).versions
+    if retire and not serving.adapters:  # the last one of its pool: adapters of other pools may be listed
+        engine = engine_id(host, serving, sources)
+        brought = [no_adapters(host, serving, engine=engine, retire=retire)]
+    return [*folders, watched_adapters(serving), *fetch_program(), *brought]
 
 
 def watched_adapters(serving: ServingSpec) -> File:
@@ -127,19 +130,34 @@ def watched_adapters(serving: ServingSpec) -> File:
     return File(path=WATCHED_ADAPTERS, content=json.dumps(names, ensure_ascii=False) + "\n")
 
 
-def no_adapters(host: HostRecord, serving: ServingSpec, *, after: str) -> Command:
+def no_adapters(
+    host: HostRecord,
+    serving: ServingSpec,
+    *,
+    after: str = "",
+    engine: str = "",
+    retire: Mapping[str, str] | None = None,
+) -> Command:
     """Return the command that stops serving adapters on a host that served some; a plan names them.
 
     It runs `after` the engine without adapters has answered: until then, the previous engine's start reads the file.
+    With `engine`, the id of the running one, it goes on without the names in `retire`.
     """
     served = f"{host.data_dir}/adapters/served.json"
-    resource = {"versions": {}, "aliases": {}, "keep": False, "engine": "", "engine_follows": True}
+    resource = {
+        "versions": {},
+        "aliases": {},
+        "keep": bool(engine),
+        "engine": engine,
+        "engine_follows": not engine,
+        "retire": dict(retire or {}),
+    }
     words = (ADAPTER_VERSIONS, served, host.data_dir, str(serving.port), json.dumps(resource, sort_keys=True))
     apply, check = (
         ("sh", "-c", f'served=$1; shift; [ ! -e "$served" ] || exec python3 "$0" {verb} "$@"', *words)
         for verb in ("apply", "check")
     )
-    return Command(name="adapters", argv=apply, check=check, after=(after,))
+    return Command(name="adapters", argv=apply, check=check, after=(after,) if after else ())
 
 
 def engine_id(host: HostRecord, serving: ServingSpec, sources: ResolvedSources) -> str:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import yaml
 
+from provisioning.roles.gateway.gateway import NO_HOST
 from serving.spec.models import GatewaySpec, ServingSpec
 from serving.spec.monitoring_fields import MonitoringSpec
 
@@ -17,6 +18,9 @@ GPU_MEMORY_SPARE = 0.05
 
 TEXTFILE_S = 300
 """Age of a host's own metrics from which they count as silent. A timer writes them once a minute."""
+
+DRAIN = "15m"
+"""A drain for longer than this was forgotten: an update drains a host until its engine has loaded its model."""
 
 JOIN = "host"
 """The label of every series that names the host that it is about."""
@@ -68,7 +72,7 @@ def alerts(serving: ServingSpec, gateway: GatewaySpec, monitoring: MonitoringSpe
     return [
         *_gateway_alerts(gateway, monitoring, proxies),
         *_host_alerts(serving, gateway, monitoring),
-        *_watching_alerts(),
+        *_watching_alerts(proxies),
     ]
 
 
@@ -96,17 +100,8 @@ def _gateway_alerts(gateway: GatewaySpec, monitoring: MonitoringSpec, proxies: s
         summary="No engine of pool {{ $labels.proxy }} takes requests.",
         do="Run `make status`: it shows which engine starts, drains or failed.",
     )
-    for matcher, deadline_s in deadlines(gateway).items():
-        yield Alert(
-            name="WaitLong",
-            expr=f"histogram_quantile(0.95, sum by (class, le) (rate(llm_queue_seconds_bucket{{{matcher}}}[5m])))"
-            f" > {deadline_s / 2:g}",
-            for_s=120,
-            severity="warning",
-            summary=f"Requests of class {{{{ $labels.class }}}} wait {{{{ $value | humanizeDuration }}}} (p95); "
-            f"the deadline is {deadline_s:g} s.",
-            do="`make top` shows the queue. Add a host, or lower the clients' shares.",
-        )
+    yield _engine_out(proxies)
+    yield _wait_long(gateway)
     yield Alert(
         name="FirstTokenSlow",
         expr="histogram_quantile(0.95, sum by (class, model, le) (rate("
@@ -134,6 +129,53 @@ def _gateway_alerts(gateway: GatewaySpec, monitoring: MonitoringSpec, proxies: s
         summary="Overflow to {{ $labels.provider }} used {{ $value | humanizePercentage }} of the cap of "
         "the {{ $labels.period }}.",
         do="`make spend` shows who spent it. At the cap, requests wait or are refused.",
+    )
+
+
+def _servers(proxies: str, state: str, *, within: str = "") -> str:
+    """Return 1 for each engine's host that the gateway has in `state` (at some time in the span `within`), else 0."""
+    series = f'haproxy_server_status{{proxy=~"{proxies}",server!="{NO_HOST.name}",state="{state}"}}'
+    seen = f"max_over_time({series}[{within}])" if within else series
+    # In HAProxy's metrics `host` is the gateway's; these are about the host behind it.
+    return f'max by (host, proxy) (label_replace({seen}, "host", "$1", "server", "(.+)"))'
+
+
+def _engine_out(proxies: str) -> Alert:
+    up, drains = _servers(proxies, "UP"), _servers(proxies, "DRAIN")
+    left = f'sum by (proxy) (haproxy_backend_active_servers{{proxy=~"{proxies}"}})'
+    new_drain = f"{drains} == 1 and {_servers(proxies, 'UP', within=DRAIN)} == 1"
+    every = f"haproxy_server_status{{proxy='%s',server!='{NO_HOST.name}',state='UP'}}"
+    total = f'{{{{ with printf "count({every})" $labels.proxy | query }}}}{{{{ . | first | value }}}}{{{{ end }}}}'
+    return Alert(
+        name="EngineOut",
+        # The sum is the number of engines that are left. If none is, NoReadyEngine says so once.
+        expr=f"(({up} == 0) unless ({new_drain})) + on (proxy) group_left () ({left} > 0)",
+        for_s=180,
+        severity="warning",
+        summary=f"{{{{ $labels.host }}}} takes no requests: {{{{ $value }}}} of {total} engines of pool "
+        "{{ $labels.proxy }} left.",
+        do="`make status` shows whether it is off, drains or failed. `make up` starts a machine that is off; "
+        "`make provision` repairs an engine; docs/pools.md says how to end a drain.",
+    )
+
+
+def _wait_long(gateway: GatewaySpec) -> Alert:
+    """Return the alert about waits. It names the limit: a quantile of a histogram is no exact number."""
+    late = [
+        f"histogram_quantile(0.95, sum by (class, le) (rate(llm_queue_seconds_bucket{{{matcher}}}[5m])))"
+        f" > {deadline_s / 2:g}"
+        for matcher, deadline_s in deadlines(gateway).items()
+    ]
+    interactive_s, batch_s = deadlines(gateway).values()
+    half = f'{{{{ if eq $labels.class "batch" }}}}{batch_s / 2:g}{{{{ else }}}}{interactive_s / 2:g}{{{{ end }}}}'
+    return Alert(
+        name="WaitLong",
+        expr=" or ".join(late),
+        for_s=120,
+        severity="warning",
+        summary=f"5 % of the requests of class {{{{ $labels.class }}}} wait longer than {half} s, "
+        "half of the deadline.",
+        do="`make top` shows the queue. Add a host, or lower the clients' shares.",
     )
 
 
@@ -206,16 +248,18 @@ def _certificate_alerts(gateway: GatewaySpec) -> Iterator[Alert]:
     )
 
 
-def _watching_alerts() -> Iterator[Alert]:
+def _watching_alerts(proxies: str) -> Iterator[Alert]:
     silent = "{{ $labels.job }} of {{ $labels.host }} is silent, so alerts about it cannot fire."
+    dead = f"max by (host) (up) == 0 and on (host) {_servers(proxies, 'UP')} == 0"
     yield Alert(
         name="WatcherSilent",
         # Hosts behind the gateway's are read through its HAProxy: if that is down, GatewayDown says so once.
-        expr='up{job!="haproxy"} == 0 unless on () (up{job="haproxy"} == 0)',
+        # If a whole host is, EngineOut or NoReadyEngine does.
+        expr=f'up{{job!="haproxy"}} == 0 unless on () (up{{job="haproxy"}} == 0) unless on (host) ({dead})',
         for_s=180,
         severity="warning",
         summary=silent,
-        do="`systemctl --failed` on the host shows which unit stopped.",
+        do="`make status` shows which unit of the host stopped, or that the host does not answer.",
     )
     yield Alert(
         name="HostMetricsOld",

@@ -28,27 +28,57 @@ def test_each_alert_has_a_case_that_fires_and_one_that_does_not() -> None:
         assert {case["alert"] for case in CASES if ("fires" in case) == fires} == set(made())
 
 
+def test_each_name_is_one_rule() -> None:
+    assert GATEWAY.monitoring
+    assert len(alerts(SERVING, GATEWAY, GATEWAY.monitoring, POOLS)) == len(made())
+
+
+DEAD_HOST = {
+    'up{job="haproxy",host="gate"}': "1x10",
+    **{f'up{{job="{job}",host="gpu-2"}}': "1 0x10" for job in ("watch", "access", "engine", "node")},
+    'haproxy_server_status{proxy="main",server="gpu-2",state="UP",host="gate"}': "1 0x10",
+    'haproxy_server_status{proxy="main",server="gpu-2",state="DOWN",host="gate"}': "0 1x10",
+}
+ANOTHER_ENGINE = {
+    'haproxy_server_status{proxy="main",server="gpu-1",state="UP",host="gate"}': "1x10",
+    'haproxy_backend_active_servers{proxy="main",host="gate"}': "2 1x10",
+}
+NO_OTHER_ENGINE = {'haproxy_backend_active_servers{proxy="main",host="gate"}': "1 0x10"}
+
+
+@pytest.mark.parametrize(
+    ("others", "labels"),
+    [
+        (ANOTHER_ENGINE, '{alertname="EngineOut", host="gpu-2"}'),
+        (NO_OTHER_ENGINE, '{alertname="NoReadyEngine", host="gate"}'),
+    ],
+    ids=["one of two", "the only one"],
+)
+def test_a_dead_host_is_one_alert(others: dict[str, str], labels: str, tmp_path: Path) -> None:
+    firing = {
+        "expr": 'sum by (alertname, host) (ALERTS{alertstate="firing"})',
+        "eval_time": "8m",
+        "exp_samples": [{"labels": labels, "value": 1}],
+    }
+    _promtool(tmp_path, DEAD_HOST | others, {"promql_expr_test": [firing]})
+
+
 @pytest.mark.parametrize("case", CASES, ids=[f"{case['alert']}: {case['case']}" for case in CASES])
 def test_alert(case: dict[str, Any], tmp_path: Path) -> None:
+    expected = {"eval_time": case["at"], "alertname": case["alert"], "exp_alerts": _expected(case)}
+    _promtool(tmp_path, case["series"], {"alert_rule_test": [expected]})
+
+
+def _promtool(folder: Path, series: dict[str, str], test: dict[str, Any]) -> None:
+    """Run one test of the stack's rules."""
     assert GATEWAY.monitoring
-    (tmp_path / "rules.yml").write_text(rules_file(SERVING, GATEWAY, GATEWAY.monitoring, POOLS))
-    test = {
-        "rule_files": ["rules.yml"],
-        "evaluation_interval": "1m",
-        "tests": [
-            {
-                "interval": "1m",
-                "input_series": [{"series": name, "values": values} for name, values in case["series"].items()],
-                "alert_rule_test": [
-                    {"eval_time": case["at"], "alertname": case["alert"], "exp_alerts": _expected(case)}
-                ],
-            }
-        ],
-    }
-    (tmp_path / "test.yml").write_text(yaml.safe_dump(test))
-    done = subprocess.run(
-        ["promtool", "test", "rules", "test.yml"], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    (folder / "rules.yml").write_text(rules_file(SERVING, GATEWAY, GATEWAY.monitoring, POOLS))
+    inputs = [{"series": name, "values": values} for name, values in series.items()]
+    tests = [{"interval": "1m", "input_series": inputs, **test}]
+    whole = {"rule_files": ["rules.yml"], "evaluation_interval": "1m", "tests": tests}
+    (folder / "test.yml").write_text(yaml.safe_dump(whole))
+    argv = ["promtool", "test", "rules", "test.yml"]
+    done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

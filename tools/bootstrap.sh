@@ -171,7 +171,7 @@ uv=$(find_uv "$python")
 sync "$python" "$uv"
 if [[ $purpose == tests ]]; then
   unpack_programs prometheus=prometheus promtool=prometheus amtool=prometheus-alertmanager mtail=mtail \
-    prometheus-node-exporter=prometheus-node-exporter
+    prometheus-alertmanager=prometheus-alertmanager prometheus-node-exporter=prometheus-node-exporter
 fi
 touch "$stamp"
 say "✓ ready after $((SECONDS - start)) s"

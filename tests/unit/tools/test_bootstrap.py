@@ -24,6 +24,7 @@ UNPACKED = {
     "promtool": "prometheus",
     "amtool": "prometheus-alertmanager",
     "mtail": "mtail",
+    "prometheus-alertmanager": "prometheus-alertmanager",
     "prometheus-node-exporter": "prometheus-node-exporter",
 }
 """Package by program."""

@@ -21,11 +21,13 @@ class Finding:
     """When the machine ends. None: unknown."""
     advice: bool = False
     """Whether it only recommends to leave."""
+    counted: bool = False
+    """Whether the cloud names no end, so that it is counted from the first look."""
 
     def as_json(self) -> dict[str, object]:
         """Return what the notice's file holds."""
         values = asdict(self)
-        del values["advice"]
+        del values["advice"], values["counted"]
         return values
 
 
@@ -51,10 +53,12 @@ def draining(findings: Sequence[Finding], now: float, *, on_advice: bool) -> Fin
 def as_first_seen(found: Finding, earlier: Sequence[Finding], now: float) -> Finding:
     """Return `found` with the times that it had before this service was restarted, if it is among `earlier`.
 
-    GCP says no end: it counts from the first look, and a restart must not move it.
+    A restart must not move an end that is counted. An end that the cloud names is true.
     """
     for each in earlier:
         if (each.kind, each.source) != (found.kind, found.source) or found.deadline is None or each.deadline is None:
+            continue
+        if not found.counted and each.deadline != found.deadline:
             continue
         if each.at < found.at and now < each.deadline <= found.deadline:
             return replace(found, at=each.at, deadline=each.deadline)

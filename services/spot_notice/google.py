@@ -76,7 +76,7 @@ class Google:
             self._first_seen.pop(kind, None)
             return None
         at = self._first_seen.setdefault(kind, self._clock())
-        return Finding(kind, SOURCE, at, at + seconds)
+        return Finding(kind, SOURCE, at, at + seconds, counted=True)
 
     def _ask_for_ever(self, key: Key) -> None:
         pause = threading.Event()

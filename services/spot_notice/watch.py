@@ -85,6 +85,7 @@ class Watch:
             if self._gone >= CANCELLED_LOOKS and not self._stop_asked:
                 if self._notice is not None:
                     self._notice = None
+                    self._earlier = ()
                     say("the notice was taken back")
                 self._write(NOTICE, None)
                 self._write(SENT, None)

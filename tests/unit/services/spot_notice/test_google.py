@@ -23,10 +23,10 @@ def url(tmp_path: Path) -> Iterator[str]:
 
 CASES = {
     "nothing": ({}, ()),
-    "preempted": ({"preempted": "TRUE"}, (Finding("preempted", "gcp", NOW, NOW + 30),)),
+    "preempted": ({"preempted": "TRUE"}, (Finding("preempted", "gcp", NOW, NOW + 30, counted=True),)),
     "maintenance that ends it": (
         {"maintenance": "TERMINATE_ON_HOST_MAINTENANCE"},
-        (Finding("maintenance", "gcp", NOW, NOW + 60),),
+        (Finding("maintenance", "gcp", NOW, NOW + 60, counted=True),),
     ),
     "maintenance that moves it": ({"maintenance": "MIGRATE_ON_HOST_MAINTENANCE"}, ()),
     "another word": ({"preempted": "maybe"}, ()),

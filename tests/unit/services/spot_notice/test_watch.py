@@ -152,10 +152,10 @@ def test_a_restart_of_the_service_lets_no_host_back_in(scene: Scene) -> None:
 )
 def test_a_restart_of_the_service_does_not_move_the_end(scene: Scene, kind: str, notice_s: int, restart_s: int) -> None:
     """GCP says no end, so Google counts it from the first look. A restart once moved it behind the machine's end."""
-    scene.says(Finding(kind, "gcp", NOW, NOW + notice_s))
+    scene.says(Finding(kind, "gcp", NOW, NOW + notice_s, counted=True))
     scene.watch().step()
     scene.now = NOW + restart_s
-    scene.says(Finding(kind, "gcp", scene.now, scene.now + notice_s))
+    scene.says(Finding(kind, "gcp", scene.now, scene.now + notice_s, counted=True))
     watch = scene.watch()
     watch.step()
     scene.now = NOW + notice_s - 10
@@ -165,14 +165,29 @@ def test_a_restart_of_the_service_does_not_move_the_end(scene: Scene, kind: str,
 
 
 def test_a_notice_after_an_earlier_ones_end_has_an_end_of_its_own(scene: Scene) -> None:
-    scene.says(Finding("preempted", "gcp", NOW, NOW + 30))
+    scene.says(Finding("preempted", "gcp", NOW, NOW + 30, counted=True))
     scene.watch().step()
     scene.now = NOW + 1000
-    scene.says(Finding("preempted", "gcp", scene.now, scene.now + 30))
+    scene.says(Finding("preempted", "gcp", scene.now, scene.now + 30, counted=True))
     watch = scene.watch()
     watch.step()
     assert scene.files() == {"notice.json"}
     assert json.loads((scene.folder / "notice.json").read_text())["deadline"] == NOW + 1030
+
+
+@pytest.mark.parametrize(
+    ("later_s", "at"), [pytest.param(0, NOW, id="the same end"), pytest.param(60, NOW + 20, id="a later end")]
+)
+def test_an_end_that_the_cloud_names_is_true_after_a_restart(scene: Scene, later_s: int, at: float) -> None:
+    """A notice was taken back and another one came while the service was down: its engine once stopped too early."""
+    scene.says(Finding("terminate", "aws", NOW, NOW + 120))
+    scene.watch().step()
+    scene.now = NOW + 20
+    scene.says(Finding("terminate", "aws", scene.now, NOW + 120 + later_s))
+    watch = scene.watch()
+    watch.step()
+    notice = json.loads((scene.folder / "notice.json").read_text())
+    assert (notice["at"], notice["deadline"]) == (at, NOW + 120 + later_s)
 
 
 def test_a_notice_of_an_earlier_process_that_the_cloud_does_not_know_stops_nothing(scene: Scene) -> None:

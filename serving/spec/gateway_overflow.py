@@ -21,6 +21,14 @@ from serving.spec.gateway_clients import ClientSpec
 DECIMALS = 6
 HTTPS_PORT = 443
 
+ADDED = {
+    "openai": ("/chat/completions", "/completions", "/embeddings"),
+    "anthropic": ("/v1/messages", "/v1"),
+}
+"""What the SDK of a kind adds to the base URL, or a beginning of it, longest first."""
+
+BASES = {"openai": "https://api.together.xyz/v1", "anthropic": "https://api.anthropic.com"}
+
 _HOST = re.compile(r"(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 
 ProviderName = Annotated[
@@ -78,7 +86,7 @@ class OverflowProvider(Frozen):
     )
     url: Annotated[str, AfterValidator(_url)] = Field(
         json_schema_extra=SECRET,  # some users write a login into it
-        description="Base URL, e.g. https://api.together.xyz/v1 or https://api.anthropic.com.",
+        description=f"Base URL, e.g. {BASES['openai']} or {BASES['anthropic']}.",
     )
     key: SecretRef = Field(description="Where this machine keeps the provider's API key.")
     models: tuple[OverflowModel, ...] = Field(min_length=1, description="The models that it answers for.")
@@ -103,7 +111,8 @@ class OverflowProvider(Frozen):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "OverflowProvider":
-        refuse((*twice((each.alias for each in self.models), "models"), *_caps(self), *_has_the_api(self)))
+        aliases = (each.alias for each in self.models)
+        refuse((*twice(aliases, "models"), *_caps(self), *_has_the_api(self), *_is_a_base(self)))
         return self
 
 
@@ -128,7 +137,9 @@ class OverflowSpec(Frozen):
     @model_validator(mode="after")
     def _fits_together(self) -> "OverflowSpec":
         named = (each.name for each in self.providers)
-        refuse((*twice(named, "providers"), *twice(self.clients or (), "clients"), *_caps(self)))
+        refuse(
+            (*twice(named, "providers"), *twice(self.clients or (), "clients"), *_caps(self), *_can_be_reached(self))
+        )
         return self
 
     def allowed(self, clients: tuple[ClientSpec, ...]) -> tuple[str, ...]:
@@ -146,6 +157,25 @@ def _caps(section: OverflowProvider | OverflowSpec) -> Iterator[Problem]:
             f"{section.day_usd:g} is above month_usd {section.month_usd:g}",
             f"write {section.month_usd:g} or less",
         )
+
+
+def _can_be_reached(overflow: OverflowSpec) -> Iterator[Problem]:
+    """No provider may cost more than all together: the overall cap ends its requests first."""
+    for index, each in enumerate(overflow.providers):
+        for cap in ("day_usd", "month_usd"):
+            own, overall = getattr(each, cap), getattr(overflow, cap)
+            if own > overall:
+                what = f"{own:g} is above overflow.{cap} {overall:g}, so it can never be reached"
+                yield Problem(f"providers[{index}].{cap}", what, f"write {overall:g} or less, or raise overflow.{cap}")
+
+
+def _is_a_base(provider: OverflowProvider) -> Iterator[Problem]:
+    """The path does not end in what its SDK adds: every request would get 404."""
+    for end in ADDED[provider.kind]:
+        if provider.url.endswith(end):
+            what = f"the URL ends in {end}, which each request adds"
+            yield Problem("url", what, f"write it without {end}, like {BASES[provider.kind]}")
+            return
 
 
 def _has_the_api(provider: OverflowProvider) -> Iterator[Problem]:

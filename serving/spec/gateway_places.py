@@ -10,5 +10,9 @@ def engine_places(serving: ServingFields) -> int:
 
 
 def host_places(serving: ServingFields, gateway: GatewayFields) -> int:
-    """Return the requests that the gateway gives each engine at the same time."""
-    return gateway.max_concurrency or engine_places(serving)
+    """Return the requests that the gateway gives each engine at the same time.
+
+    A larger `max_concurrency` than the engine has places is refused by a rule of its own, so no other rule counts it.
+    """
+    places = engine_places(serving)
+    return min(gateway.max_concurrency or places, places)

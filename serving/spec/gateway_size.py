@@ -110,16 +110,17 @@ def too_large(gateway: GatewaySpec, places: int, reserved: int, machine: str, qu
     size = gateway_size(gateway, places, reserved, queues)
     if size.memory_mib <= reserved:
         return None
-    what = (
-        f"{gateway.max_queue * queues} waiting and {places} running requests may need {size.memory_mib} MiB in "
-        f"HAProxy, but {machine} reserves {reserved} MiB for it"
-    )
+    requests = f"{gateway.max_queue * queues} waiting and {places} running requests"
     if _leaving(gateway):
-        what = f"{_leaving(gateway)} requests at providers (overflow.max_requests), {what}"
+        requests += f", and {_leaving(gateway)} at providers (overflow.max_requests),"
+    what = f"{requests} may need {size.memory_mib} MiB in HAProxy, but {machine} reserves {reserved} MiB for it"
     most = most_waiting(gateway, places, reserved, queues)
     if most >= 0:
         return Problem("gateway.max_queue", what, f"write at most {most}, or a smaller max_body_kib")
-    return Problem("gateway.max_concurrency", what, "write less, or a smaller max_body_kib")
+    without = gateway.model_copy(update={"max_queue": 0, "overflow": None})
+    fits_without = gateway_size(without, places, reserved, queues).memory_mib <= reserved
+    key = "gateway.overflow.max_requests" if _leaving(gateway) and fits_without else "gateway.max_concurrency"
+    return Problem(key, what, "write less, or a smaller max_body_kib")
 
 
 def _leaving(gateway: GatewaySpec) -> int:

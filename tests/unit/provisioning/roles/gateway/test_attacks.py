@@ -107,7 +107,9 @@ def test_requests_at_providers_take_no_connection_from_the_others() -> None:
     assert many.connections_per_client - few.connections_per_client == most
     problem = too_large(beside.model_copy(update={"overflow": overflow_spec(max_requests=4096)}), 4, 512, "the host")
     assert problem
-    assert problem.what.startswith("4096 requests at providers")
+    assert problem.what.startswith(
+        "16 waiting and 4 running requests, and 4096 at providers (overflow.max_requests), may need"
+    )
 
 
 @pytest.mark.parametrize(

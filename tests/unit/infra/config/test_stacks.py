@@ -8,9 +8,20 @@ import yaml
 from core.paths import CHECKOUT, STACKS_DIR
 from infra.config import DeploymentConfig, load_stack
 from infra.config.checks import checked
+from infra.config.models.gateway import GatewayConfig
 from infra.config.reader import DEPLOYMENT_KEY, known_stacks
+from tests.unit.infra.config.conftest import WriteStack
 
 README = (STACKS_DIR / "README.md").read_text()
+EXAMPLES = {
+    f"{page.relative_to(CHECKOUT)}: {number}": block
+    for page in sorted((CHECKOUT / "docs").rglob("*.md"))
+    for number, block in enumerate(re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL), 1)
+}
+WHOLE = {place: text for place, text in EXAMPLES.items() if text.startswith("config:")}
+"""Complete stack files."""
+GATEWAYS = {place: text for place, text in EXAMPLES.items() if "gateway" in yaml.safe_load(text)}
+"""The section `gateway`, with or without others."""
 
 
 @pytest.mark.parametrize("stack", known_stacks())
@@ -47,6 +58,26 @@ def test_the_example_in_the_readme_is_valid() -> None:
     assert blocks
     for block in blocks:
         checked(yaml.safe_load(block)["config"][DEPLOYMENT_KEY], "stacks/README.md")
+
+
+@pytest.mark.parametrize("text", WHOLE.values(), ids=WHOLE)
+def test_a_complete_stack_file_in_the_docs_is_valid(text: str, write_stack: WriteStack) -> None:
+    """A reader copies it to stacks/, so it is read from there."""
+    write_stack(text)
+    assert isinstance(load_stack("case"), DeploymentConfig)
+
+
+@pytest.mark.parametrize("text", GATEWAYS.values(), ids=GATEWAYS)
+def test_an_example_of_a_gateway_in_the_docs_is_valid(text: str) -> None:
+    """Each key and value fits. `<…>` is what the reader writes, here a checksum."""
+    section = yaml.safe_load(re.sub(r"<[^>\n]*>", "f" * 64, text))["gateway"]
+    assert isinstance(GatewayConfig.model_validate(section), GatewayConfig)
+
+
+def test_the_docs_have_a_complete_stack_file_and_examples_of_a_gateway() -> None:
+    """Without examples the two tests above would pass."""
+    assert len(WHOLE) >= 1
+    assert len(GATEWAYS) >= 8
 
 
 def test_the_links_of_the_readme_exist() -> None:

@@ -308,3 +308,28 @@ def test_a_request_that_was_let_in_stays_here_although_it_waits_too_long(
         engine.hold.set()
         assert first.result().status == 200
     assert provider.received == []
+
+
+def test_a_client_above_its_share_stays_here(
+    people: ThreadPoolExecutor, tmp_path: Path, engine: EngineDouble, service: RunningOverflow, provider: ProviderDouble
+) -> None:
+    """A full queue sends public requests away; a client above its share gets 429 while others wait."""
+    provider.received.clear()
+    provider.status = 200
+    clients = (CLIENTS[0].model_copy(update={"share": 0.5}), CLIENTS[1])
+    with gateway_at(tmp_path, engine, service.settings.port, max_queue=3, clients=clients) as gateway:
+        wait_for(lambda: gateway.ask("GET", "/health").status == 200, "the engine")
+        engine.hold.clear()
+        # Alone it may have the place and the whole queue.
+        held = [people.submit(gateway.ask, "POST", CHAT, body=BODY)]
+        wait_for(lambda: engine.running == 1, "the place is taken")
+        held += [people.submit(gateway.ask, "POST", CHAT, body=BODY) for _ in range(3)]
+        wait_for(lambda: gateway.waiting() == 3, "the queue is full")
+        assert gateway.ask("POST", CHAT, body=BODY).headers["x-served-by"] == "overflow/first"
+        held.append(people.submit(gateway.ask, "POST", CHAT, key=SECOND_KEY, body=BODY))
+        wait_for(lambda: gateway.waiting() == 4, "the other client")
+        reply = gateway.ask("POST", CHAT, body=BODY)
+        assert (reply.status, reply.code) == (429, "share_exceeded")
+        engine.hold.set()
+        assert {each.result().status for each in held} == {200}
+    assert len(provider.received) == 1

@@ -22,6 +22,7 @@ from provisioning.access.other_names import mention_other_name
 from provisioning.apply.asked_now import asked_now
 from provisioning.apply.closed_port import mention_closed_port
 from provisioning.apply.diagnosis import diagnose
+from provisioning.apply.provider_names import mention_unknown_names
 from provisioning.apply.reboots import bring
 from provisioning.apply.run_report import run_report
 from provisioning.apply.trusted_cas import note_list
@@ -61,6 +62,7 @@ def provision(
     again = f"fix the cause and run `{target.command('provision')}` again; `{target.command('logs')}` shows more"
     run.failures.raise_any(hint=again)
     mention_closed_port(run.outputs, run.results, at_once=at_once)
+    mention_unknown_names(run.outputs, run.results, at_once=at_once)
     if run.gateway_is_behind:
         front = run.outputs.gateway_host
         say(f"! {front} does not know yet what these hosts have: run `{target.command('provision', f'HOST={front}')}`")

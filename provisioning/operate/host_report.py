@@ -9,6 +9,7 @@ from infra.contract.outputs import HostRecord, StackOutputs
 from provisioning.hosts.topology import HostRole, Topology
 from provisioning.operate.fabric_status import read_fabric
 from provisioning.operate.host_status import GpuState, HostStatus, LoadedModel, Queue, Space, Tokens
+from provisioning.operate.provider_tries import read_tries
 from provisioning.operate.unit_state import read_unit
 from provisioning.programs.firewall import other_firewalls
 from provisioning.roles.gateway.pools import engines_behind
@@ -43,6 +44,8 @@ def read_report(report: Mapping[str, Any], outputs: StackOutputs, host: HostReco
         licence=serving.model.licence_name,
         loaded=tuple(_loaded(each) for each in report["loaded"] or ()),
         queue=_queue(report["queue"], outputs, host),
+        providers=read_tries(report.get("tries")),
+        unresolved=report.get("unresolved") or {},
         engine_on_loopback=host.name != outputs.gateway_host,
         lost_tables=tuple(report["lost_tables"] or ()),
         closed_by=tuple(other_firewalls.words(**each) for each in report.get("closed_ports") or ()),

@@ -7,6 +7,7 @@ from typing import Any
 
 from infra.contract.outputs import HostRecord
 from provisioning.operate.fabric_status import Fabric
+from provisioning.operate.provider_tries import ProviderTries
 from provisioning.operate.unit_state import UnitState
 from provisioning.roles.host.layout import ENGINE_UNIT, GATEWAY_UNIT, GUARD_TABLE, MONITORING_UNITS
 
@@ -102,6 +103,10 @@ class HostStatus:
     """Models in memory; only Ollama reports them."""
     queue: Queue | None = None
     """None if no gateway runs."""
+    providers: tuple[ProviderTries, ...] = ()
+    """Providers of overflow that were tried since the service started."""
+    unresolved: Mapping[str, str] = field(default_factory=dict)
+    """Host names of providers that this host cannot look up, each with the reason."""
     lost_tables: tuple[str, ...] = ()
     """Tables of firewall and engine guard that the kernel lacks, or that differ from their files, as sentences."""
     closed_by: tuple[str, ...] = ()

@@ -24,8 +24,8 @@ from serving.spec.gateway_overflow import OverflowProvider, OverflowSpec
 Row = Mapping[str, Any]
 """A row of a ledger's totals; amounts in nano-USD."""
 
-COLUMNS = ("day", "provider", "client", "requests", "tokens in", "tokens out", "USD", "of it reserved")
-SUMMED = ("requests", "input_tokens", "output_tokens", "spent", "unsettled")
+COLUMNS = ("day", "provider", "client", "requests", "failed", "tokens in", "tokens out", "USD", "of it reserved")
+SUMMED = ("requests", "failed", "input_tokens", "output_tokens", "spent", "unsettled")
 
 
 def spend(target: Target, *, names: Sequence[str], at_once: int, as_json: bool) -> int:
@@ -57,7 +57,7 @@ def look(host: HostRecord) -> list[Row]:
 def table(rows: Sequence[Row], spec: OverflowSpec | None, today: str) -> list[str]:
     """Return the lines of the screen: sums by day, provider and client, then spending beside the caps."""
     if not rows:
-        return ["nothing was sent to a provider"]
+        return ["nothing was sent to a provider", "", *_caps(rows, spec, today)]
     sums = sum_by(rows, ("day", "provider", "client"))
     cells = [COLUMNS, *((*key, *_cells(sums[key])) for key in sorted(sums))]
     widths = [max(len(line[place]) for line in cells) for place in range(len(COLUMNS))]
@@ -76,7 +76,7 @@ def sum_by(rows: Iterable[Row], keys: Sequence[str]) -> dict[tuple[str, ...], di
 
 
 def _cells(sums: Mapping[str, int]) -> tuple[str, ...]:
-    counts = (f"{sums['requests']:,}", f"{sums['input_tokens']:,}", f"{sums['output_tokens']:,}")
+    counts = tuple(f"{sums[name]:,}" for name in ("requests", "failed", "input_tokens", "output_tokens"))
     return (*counts, _usd(sums["spent"]), _usd(sums["unsettled"]))
 
 

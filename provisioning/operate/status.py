@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from catalog.clouds import MADE, ON_THIS_COMPUTER, RENTED
 from core.console import next_command, show
 from core.errors import DeployError, HostError
-from core.ports import DOOR_PORT
+from core.ports import DOOR_PORT, OVERFLOW_METRICS_PORT
 from core.runs import write_result
 from infra.contract.outputs import HostRecord, StackOutputs
 from provisioning.hosts.inventory import choose, load_to_look, mention_changed_file
@@ -115,16 +115,14 @@ def _is_off(outputs: StackOutputs, host: HostRecord) -> bool:
 def look(outputs: StackOutputs, host: HostRecord) -> HostStatus:
     """Return all that `status` shows of `host`. Raises HostError if it cannot be queried."""
     with connect(SshTarget.of(host)) as connection:
-        return ask(connection, outputs, host, firewalls=True)
+        return ask(connection, outputs, host, whole=True)
 
 
-def ask(
-    connection: "fabric.Connection", outputs: StackOutputs, host: HostRecord, *, firewalls: bool = False
-) -> HostStatus:
+def ask(connection: "fabric.Connection", outputs: StackOutputs, host: HostRecord, *, whole: bool = False) -> HostStatus:
     """Return the status of `host` over an open connection. Raises HostError if it does not answer.
 
-    `firewalls`: also find other firewalls that close the gateway's port. Callers that poll a starting host do not need
-    that.
+    `whole`: also find other firewalls that close the gateway's port, and ask how providers do. Callers that poll a
+    starting host do not need that.
     """
     serving, roles = outputs.serving_of(host), Topology(outputs).roles_of(host)
     engine_unit = ENGINE_UNIT[serving.engine]
@@ -149,8 +147,12 @@ def ask(
         "tables": [[FIREWALL_RULES, FIREWALL_TABLE], [GUARD_RULES, GUARD_TABLE]],
     }
     report = ask_program(connection, SshTarget.of(host), "host/status_report", json.dumps(question))
-    if firewalls and host.cloud not in MADE and roles & {HostRole.GATEWAY, HostRole.DOOR}:
+    if whole and host.cloud not in MADE and roles & {HostRole.GATEWAY, HostRole.DOOR}:
         report |= _also(connection, host, report["unseen"], "firewall/other_firewalls", str(port))
+    overflow = outputs.gateway.overflow
+    if whole and overflow is not None and HostRole.GATEWAY in roles:
+        words = (str(OVERFLOW_METRICS_PORT), *overflow.host_names)
+        report |= _also(connection, host, report["unseen"], "gateway/provider_report", *words)
     if host.gpu is not None and HostRole.ENGINE in roles:
         report |= _also(connection, host, report["unseen"], "nvidia/nvlink_fabric")
     return read_report(report, outputs, host, now=datetime.now(UTC))

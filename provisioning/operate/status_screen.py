@@ -47,7 +47,7 @@ def screen(status: HostStatus) -> str:
     if status.error:
         return f"✗ {status.error}"
     head = f"{'✓' if status.serves else '✗'} {status.host} ({status.address})"
-    parts = (_units, _engine, _gateway, _gpus, _space, _system, _trouble)
+    parts = (_units, _engine, _gateway, _providers, _gpus, _space, _system, _trouble)
     lines = [line for part in parts for line in part(status)]
     width = max([LABEL_WIDTH, *(len(line.label) for line in lines)])
     return "\n".join([head, *(f"{'!' if bad else ' '} {label:<{width}} {words}" for label, words, bad in lines)])
@@ -128,6 +128,13 @@ def _gateway(status: HostStatus) -> Iterator[Line]:
     days = status.certificate_days
     words = "unknown: the gateway does not answer" if days is None else f"{days} days left"
     yield _line("certificate", words, bad=days is None or days < CERTIFICATE_SOON_DAYS)
+
+
+def _providers(status: HostStatus) -> Iterator[Line]:
+    for name, why in status.unresolved.items():
+        yield _line("overflow", f"{name} has no address: {why}; check the provider's url", bad=True)
+    for each in status.providers:
+        yield _line("overflow", f"{each.name}: {each.words}", bad=each.failing)
 
 
 def _gpus(status: HostStatus) -> Iterator[Line]:

@@ -51,6 +51,18 @@ ABOVE = "CREATE INDEX IF NOT EXISTS charges_above ON charges (provider, day) WHE
 """For `_EXCEEDED`, which each reservation asks: with 200,000 charges it took 290 ms without this. Ledgers of earlier
 releases have it from their next start on."""
 
+FAILURES = """
+CREATE TABLE IF NOT EXISTS failures (
+  day TEXT NOT NULL,
+  provider TEXT NOT NULL,
+  client TEXT NOT NULL,
+  model TEXT NOT NULL,
+  failed INTEGER NOT NULL,
+  PRIMARY KEY (day, provider, client, model)
+) WITHOUT ROWID
+"""
+"""How many of the requests in `totals` failed. A table of its own: an earlier release can still write to `totals`."""
+
 KEEP_DAYS = 62
 """Charges older than this are deleted at a start; their totals stay."""
 
@@ -61,6 +73,11 @@ _ADD = """
 INSERT INTO totals VALUES (:day, :provider, :client, :model, :requests, :spent, :unsettled, :input, :output)
 ON CONFLICT DO UPDATE SET requests = requests + :requests, spent = spent + :spent, unsettled = unsettled + :unsettled,
   input_tokens = input_tokens + :input, output_tokens = output_tokens + :output
+"""
+
+_FAILED = """
+INSERT INTO failures SELECT day, provider, client, model, 1 FROM charges WHERE id = ?
+ON CONFLICT DO UPDATE SET failed = failed + 1
 """
 
 _MINUTE = """
@@ -115,6 +132,7 @@ class Ledger:
             elif version != SCHEMA_VERSION:
                 raise sqlite3.DatabaseError(f"the ledger has version {version}, not {SCHEMA_VERSION}")
             self._db.execute(ABOVE)
+            self._db.execute(FAILURES)
             oldest = int((clock() - KEEP_DAYS * 86_400) * 1000)
             self._db.execute("DELETE FROM charges WHERE at_ms < ?", (oldest,))
 
@@ -157,6 +175,11 @@ class Ledger:
             amounts = {"spent": nano - reserved, "unsettled": -reserved, "input": input_tokens, "output": output_tokens}
             self._db.execute(_ADD, names | amounts)
         return bool(nano > reserved)
+
+    def failed(self, key: int) -> None:
+        """Count the request of a reservation as one that the provider did not answer. Changes no amount."""
+        with self._transaction():
+            self._db.execute(_FAILED, (key,))
 
     def spent(self, provider: str | None = None) -> tuple[Spent, Spent]:
         """Return what `provider`, or all of them, cost today and in this month."""

@@ -9,6 +9,7 @@ from services.overflow.settings import Cap, Settings
 
 COUNTERS = {
     "llm_overflow_requests_total": "Requests to providers by outcome.",
+    "llm_overflow_failed_total": "Tries that a provider did not answer, or broke off, by cause.",
     "llm_overflow_rejected_total": "Requests that no provider may get, by reason.",
     "llm_overflow_unsettled_total": "Answers without usage, whose reservation stays.",
     "llm_overflow_bound_exceeded_total": "Answers that cost more than their reservation.",
@@ -28,12 +29,27 @@ class Metrics:
         self._ledger = ledger
         self._lock = threading.Lock()
         self._counts: dict[tuple[str, tuple[tuple[str, str], ...]], int] = {}
+        for provider in settings.providers:  # from 0 on: Prometheus sees no increase in a series that begins at 64
+            for outcome in ("failed", "served"):
+                self._counts["llm_overflow_requests_total", (("outcome", outcome), ("provider", provider.name))] = 0
+        self._in_row = {provider.name: 0 for provider in settings.providers}
 
     def count(self, name: str, **labels: str) -> None:
         """Add one to a counter."""
         key = (name, tuple(sorted(labels.items())))
         with self._lock:
             self._counts[key] = self._counts.get(key, 0) + 1
+
+    def failed(self, provider: str, cause: str) -> None:
+        """Add one to the failed tries of a provider."""
+        self.count("llm_overflow_failed_total", provider=provider, cause=cause)
+        with self._lock:
+            self._in_row[provider] += 1
+
+    def worked(self, provider: str) -> None:
+        """Begin to count the failed tries of a provider in a row again."""
+        with self._lock:
+            self._in_row[provider] = 0
 
     def text(self) -> str:
         """Return all metrics. Raises sqlite3.Error if the ledger cannot be read."""
@@ -47,13 +63,16 @@ class Metrics:
 
     def _counters(self) -> Iterator[str]:
         with self._lock:
-            counts = sorted(self._counts.items())
+            counts, in_row = sorted(self._counts.items()), sorted(self._in_row.items())
         for name, about in COUNTERS.items():
             yield f"# HELP {name} {about}"
             yield f"# TYPE {name} counter"
             for (counter, labels), value in counts:
                 if counter == name:
                     yield f"{name}{_labels(dict(labels))} {value}"
+        yield "# TYPE llm_overflow_failed_in_row gauge"
+        for provider, value in in_row:
+            yield f"llm_overflow_failed_in_row{_labels({'provider': provider})} {value}"
 
     def _amounts(self) -> Iterator[str]:
         amounts: dict[str, list[str]] = {

@@ -76,6 +76,7 @@ class Relay:
             except ProviderFailedError as error:
                 if error.free:
                     self._settle(provider, model, key, Usage(0, 0))
+                self._failed(key, provider, error)
                 self._outcome(provider, request, f"failed: {error.reason}")
                 failed.append(error)
         raise _no_provider(refused, failed)
@@ -93,6 +94,7 @@ class Relay:
         if not request.stream:
             answer = client.whole(request, model)
             self._settle(provider, model, key, answer.usage)
+            self.metrics.worked(provider.name)
             self._outcome(provider, request, "served")
             return Served(provider.name, answer.body, iter(()), lambda: None)
         stream = client.stream(request, model)
@@ -111,7 +113,9 @@ class Relay:
                 yield first
                 yield from stream.chunks
                 outcome = "served"
+                self.metrics.worked(provider.name)
             except ProviderFailedError as error:
+                self._failed(key, provider, error)
                 outcome = f"cut: {error.reason}"
                 raise
             finally:
@@ -135,6 +139,14 @@ class Relay:
             return
         if exceeded:
             self.metrics.count("llm_overflow_bound_exceeded_total", provider=provider.name)
+
+    def _failed(self, key: int, provider: Provider, error: ProviderFailedError) -> None:
+        """Count a failed try, in the metrics and in the ledger."""
+        self.metrics.failed(provider.name, error.reason)
+        try:
+            self.ledger.failed(key)
+        except (sqlite3.Error, OSError):
+            self.metrics.count("llm_overflow_ledger_errors_total")
 
     def _outcome(self, provider: Provider, request: Request, outcome: str) -> None:
         word = outcome.partition(":")[0].replace(" ", "_")

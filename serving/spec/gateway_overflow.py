@@ -142,6 +142,11 @@ class OverflowSpec(Frozen):
         )
         return self
 
+    @property
+    def host_names(self) -> tuple[str, ...]:
+        """The host names of the providers."""
+        return tuple(dict.fromkeys(urlsplit(each.url).hostname or "" for each in self.providers))
+
     def allowed(self, clients: tuple[ClientSpec, ...]) -> tuple[str, ...]:
         """Return the names of the clients whose requests may leave."""
         classes = ("public", "internal") if self.internal else ("public",)

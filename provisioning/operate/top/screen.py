@@ -38,6 +38,9 @@ def _parts(top: Top, clock: str, *, narrow: bool) -> Iterator[RenderableType]:
     if top.spend:
         yield Text()
         yield _spend(top.spend)
+    for each in top.providers:
+        if each.failing:
+            yield Text(f"! provider {plain(each.name)}: {plain(each.words)}", style=BAD)
     for host in top.hosts:
         if host.error:
             yield Text(f"! {host.name}: {plain(host.error)}", style=BAD)

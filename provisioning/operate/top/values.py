@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from provisioning.operate.provider_tries import ProviderTries, read_tries
+
 Report = Mapping[str, Any]
 """What programs/host/top_report.py printed."""
 
@@ -85,6 +87,8 @@ class Top:
     reasons: Mapping[str, int]
     """Refused requests by reason."""
     spend: tuple[Spend, ...]
+    providers: tuple[ProviderTries, ...]
+    """Providers that were tried since the overflow service started."""
     unseen: Mapping[str, str]
     """What could not be read, by host and part."""
 
@@ -128,6 +132,7 @@ def top(stack: str, seen: Sequence[Seen], window_s: int = WINDOW_S) -> Top:
         classes=tuple(_classes(requests, waiting)) if gateways else (),
         reasons={reason: sum((request["reason"] or "-") == reason for request in refused) for reason in reasons},
         spend=tuple(spend for each in seen if each.latest for spend in _spend(each.latest["overflow"])),
+        providers=tuple(tries for each in seen if each.latest for tries in read_tries(each.latest["overflow"])),
         unseen={
             f"{each.host} {part}": why
             for each in seen

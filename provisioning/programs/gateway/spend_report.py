@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from typing import Any
 
 SUMS = """
-SELECT day, provider, client, model, requests, spent, unsettled, input_tokens, output_tokens FROM totals
-ORDER BY day, provider, client, model
+SELECT day, provider, client, model, requests, {failed} AS failed, spent, unsettled, input_tokens, output_tokens
+FROM totals {failures} ORDER BY day, provider, client, model
 """
+COUNTED = "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'failures')"
+"""The service makes that table at its start; a ledger of an earlier release has none."""
 
 
 def report(path: str) -> dict[str, Any]:
@@ -28,7 +30,10 @@ def report(path: str) -> dict[str, Any]:
         return {"rows": []}
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)) as db:
         db.row_factory = sqlite3.Row
-        return {"rows": [dict(row) for row in db.execute(SUMS)]}
+        (counted,) = db.execute(COUNTED).fetchone()
+        failed = "COALESCE(failed, 0)" if counted else "0"
+        failures = "LEFT JOIN failures USING (day, provider, client, model)" if counted else ""
+        return {"rows": [dict(row) for row in db.execute(SUMS.format(failed=failed, failures=failures))]}
 
 
 def main(path: str) -> int:

@@ -42,7 +42,13 @@ CACHE = "vllm:kv_cache_usage_perc"
 NO_HOST = "_none"
 """The server of a pool with which the gateway answers 503 when no host is left."""
 
-OVERFLOW_METRICS = {"spent_usd": "llm_overflow_spent_usd", "cap_usd": "llm_overflow_cap_usd"}
+OVERFLOW_METRICS = {
+    "spent_usd": "llm_overflow_spent_usd",
+    "cap_usd": "llm_overflow_cap_usd",
+    "requests": "llm_overflow_requests_total",
+    "failed": "llm_overflow_failed_total",
+    "failed_in_row": "llm_overflow_failed_in_row",
+}
 
 
 def servers(path: str, pools: list[str]) -> dict[str, Any] | None:

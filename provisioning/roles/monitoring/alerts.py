@@ -130,6 +130,22 @@ def _gateway_alerts(gateway: GatewaySpec, monitoring: MonitoringSpec, proxies: s
         "the {{ $labels.period }}.",
         do="`make spend` shows who spent it. At the cap, requests wait or are refused.",
     )
+    yield _provider_fails()
+
+
+def _provider_fails() -> Alert:
+    failed, every = (
+        f'sum by (host, provider) (increase(llm_overflow_requests_total{{outcome=~"{outcomes}"}}[10m]))'
+        for outcomes in ("failed|cut", "served|failed|cut")
+    )
+    return Alert(
+        name="OverflowProviderFails",
+        expr=f"{failed} / {every} > 0.5 and {failed} > 2",
+        for_s=60,
+        severity="warning",
+        summary="{{ $value | humanizePercentage }} of the tries at provider {{ $labels.provider }} failed.",
+        do="`make status` shows the causes. `connection` is a wrong url or no way out, `status 401` a wrong key.",
+    )
 
 
 def _servers(proxies: str, state: str, *, within: str = "") -> str:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from ipaddress import ip_address
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from core.errors import ConfigError
 from core.paths import full_path
@@ -224,11 +223,6 @@ def _ca(spec: OverflowProvider) -> str:
         raise ConfigError("cannot be read as PEM", where=str(path), hint="write the path of a CA in PEM") from error
 
 
-def _names(spec: OverflowSpec) -> list[str]:
-    """Return the host names of the providers."""
-    return list(dict.fromkeys(urlsplit(each.url).hostname or "" for each in spec.providers))
-
-
 def _way_out(pools: Sequence[Pool]) -> list[Resource]:
     """Return the rules that let the gateway reach its engines and this service alone, from boot on."""
     servers = [each for pool in pools for each in pool.servers if each.address != LOOPBACK]
@@ -265,7 +259,7 @@ def _ports(server: PoolServer) -> list[int]:
 def _addresses(spec: OverflowSpec) -> list[Resource]:
     """Return the program that opens the way to the providers' addresses, and its timer."""
     helper = File(path=ADDRESSES, content=program("gateway/overflow_addresses"), mode=0o755)
-    command = [ADDRESSES, USER.name, HOSTS, *_names(spec)]
+    command = [ADDRESSES, USER.name, HOSTS, *spec.host_names]
     service = render("overflow-addresses.service.j2", command=command, runtime_directory=NAMES_DIRECTORY)
     files = [
         File(path=f"/etc/systemd/system/{ADDRESSES_SERVICE}", content=service),

@@ -47,14 +47,14 @@ def test_shows_settled_and_reserved_by_day_provider_and_client(tmp_path: Path) -
     ledger = Ledger(str(path), lambda: now)
     first = provider_at(1, "first")
     ledger.settle(ledger.reserve(first, RICH, "app", "tiny", Worst(9, 5_000_000_000)), 1_250_000_000, 1000, 2000)
-    ledger.reserve(first, RICH, "app", "contract", Worst(9, 500_000_001))
+    ledger.failed(ledger.reserve(first, RICH, "app", "contract", Worst(9, 500_000_001)))
     now += DAY_S
     ledger.reserve(provider_at(2, "second"), RICH, "web", "tiny", Worst(9, 1))
 
     assert table(report(path), SPEC, "2026-11-30") == [
-        "day         provider  client  requests  tokens in  tokens out       USD  of it reserved",
-        "2026-11-30  first     app            2      1,000       2,000  1.750001        0.500001",
-        "2026-12-01  second    web            1          0           0  0.000001        0.000001",
+        "day         provider  client  requests  failed  tokens in  tokens out       USD  of it reserved",
+        "2026-11-30  first     app            2       1      1,000       2,000  1.750001        0.500001",
+        "2026-12-01  second    web            1       0          0           0  0.000001        0.000001",
         "",
         "all: today 1.750001 of 5 USD, this month 1.750001 of 50 USD",
         "first: today 1.750001 of 4 USD, this month 1.750001 of 40 USD",
@@ -66,7 +66,21 @@ def test_a_host_without_a_ledger_spent_nothing(tmp_path: Path) -> None:
     path = tmp_path / "ledger"
     assert report(path) == []
     assert list(tmp_path.iterdir()) == []
-    assert table([], SPEC, "2026-11-30") == ["nothing was sent to a provider"]
+    assert table([], SPEC, "2026-11-30") == [
+        "nothing was sent to a provider",
+        "",
+        "all: today 0.000000 of 5 USD, this month 0.000000 of 50 USD",
+        "first: today 0.000000 of 4 USD, this month 0.000000 of 40 USD",
+        "days and months are those of UTC",
+    ]
+
+
+def test_a_ledger_of_an_earlier_release_counts_no_failures(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    ledger = Ledger(str(path), lambda: NOON)
+    ledger.reserve(provider_at(1, "first"), RICH, "app", "tiny", Worst(9, 7))
+    ledger._db.execute("DROP TABLE failures")
+    assert [(row["requests"], row["failed"]) for row in report(path)] == [(1, 0)]
 
 
 def test_reads_while_the_service_writes(tmp_path: Path) -> None:

@@ -267,7 +267,7 @@ def test_status_checks_hosts_that_may_have_another_firewall(
     monkeypatch.setattr(status_module, "ask_program", answer)
     outputs = stack(host_values(cloud=cloud))
     nothing: Any = None
-    seen = status_module.ask(nothing, outputs, outputs.hosts[0], firewalls=True)
+    seen = status_module.ask(nothing, outputs, outputs.hosts[0], whole=True)
     assert len(seen.closed_by) == (cloud == "existing" and not fails)
     assert seen.unseen == unseen
     assert status_module.ask(nothing, outputs, outputs.hosts[0]).closed_by == ()  # during the wait for a restart

@@ -1,6 +1,7 @@
 """The demo's alerts: what Prometheus answers, as a table and as a page."""
 
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -28,7 +29,8 @@ LABELS = {"__name__": "ALERTS", "alertname": "OverflowSpendHigh", "alertstate": 
 RANGE = {"result": [{"metric": {**LABELS, "provider": "<double>", "period": "day"}, "values": [[0, "1"], [75, "1"]]}]}
 FIRING = {"result": [{"metric": LABELS, "values": [[0, "1"], [2e9, "1"]]}]}
 RULES = {"groups": [{"rules": [{"name": "OverflowSpendHigh", "annotations": {"do": "Run `make spend`."}}]}]}
-ROW = ("OverflowSpendHigh", "warning", "period day, provider <double>", "00:00:00", "00:01:15", "Run `make spend`.")
+TIMES = ("1970-01-01 00:00:00", "1970-01-01 00:01:15")
+ROW = ("OverflowSpendHigh", "warning", "period day, provider <double>", *TIMES, "Run `make spend`.")
 
 
 @pytest.fixture
@@ -78,12 +80,38 @@ def test_fired_alerts_become_a_table_and_a_page(
     text = (folder / "alerts.html").read_text()
     assert "&lt;double&gt;" in text
     assert "<double>" not in text
+    assert re.search(r"Made at 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d\.", text)
+    assert '<td data-column="from">1970-01-01 00:00:00</td>' in text
 
 
 def test_an_alert_that_still_fires_has_no_end(answers: dict[str, Any]) -> None:
     answers["query_range"] = FIRING
     (alert,) = pool_alerts.alerts_of(STACK)
-    assert alert.cells()[3:5] == ("00:00:00", "still fires")
+    assert alert.cells()[3:5] == ("1970-01-01 00:00:00", "still fires")
+
+
+@pytest.mark.parametrize(
+    ("states", "ends"),
+    [
+        ({"pending": 60}, ["1970-01-01 00:01:00, before it fired"]),
+        ({"pending": 2e9}, ["does not fire yet"]),
+        ({"pending": 60, "firing": 90}, ["1970-01-01 00:01:30"]),
+    ],
+    ids=["ended", "pending", "fired"],
+)
+def test_the_dead_host_is_shown_also_if_it_came_back_before_the_alert_fired(
+    answers: dict[str, Any], states: dict[str, float], ends: list[str]
+) -> None:
+    about = {**LABELS, "alertname": "EngineOut", "host": "spare-2", "proxy": "main"}
+    answers["query_range"] = {
+        "result": [
+            {"metric": {**about, "alertstate": state}, "values": [[0, "1"], [last, "1"]]}
+            for state, last in states.items()
+        ]
+    }
+    assert [alert.cells()[4] for alert in pool_alerts.alerts_of(STACK)] == ends
+    with pytest.raises(DeployError, match="OverflowSpendHigh did not fire"):
+        pool_alerts.show_alerts(STACK)
 
 
 @pytest.mark.parametrize("result", [{"result": []}, None], ids=["no alert", "no Prometheus"])

@@ -51,6 +51,8 @@ TOKEN_S = 20
 COMPUTES_S = 0.5
 """Processor time that an engine uses in that time if it computes other answers."""
 CLIENTS_FAULT = re.compile(r"ErrorInfo\(.*\bcode=4\d\d\)$")  # vLLM logs a client's 4xx like this
+INFORMATION = re.compile(r"\]: [IW]\d{4} \d\d:\d\d:\d\d\.\d+ ")
+"""How mtail begins a line that is information or a warning. Its first one has its whole command line."""
 TOKEN_COUNTERS = ("vllm:prompt_tokens_total", "vllm:generation_tokens_total")
 VERSION_PATH = {"vllm": "/version", "ollama": "/api/version"}
 GPU_FIELDS = ("name", "driver_version", "memory.used", "memory.total", "utilization.gpu", "temperature.gpu")
@@ -358,7 +360,7 @@ def without_stops(lines: list[str]) -> list[str]:
 
 def tells_of_error(line: str) -> bool:
     """Return whether a journal line reports a fault of this host, not of a client."""
-    excused = " WARNING " in line or CLIENTS_FAULT.search(line)
+    excused = " WARNING " in line or CLIENTS_FAULT.search(line) or INFORMATION.search(line)
     return not excused and any(mark in line for mark in ERROR_MARKS)
 
 

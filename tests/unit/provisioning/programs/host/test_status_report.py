@@ -79,6 +79,15 @@ LINES = {
         True,
     ),
     "a traceback": ("2026-11-21T19:00:00+0000 one vllm[99]: RuntimeError: CUDA out of memory", True),
+    "mtail's command line": (
+        "2026-11-21T19:00:00+0000 one python3[7]: I1121 19:00:00.123456       8 main.go:114] Commandline: "
+        '["mtail" "--logtostderr" "--stderrthreshold" "ERROR" "--progs" "/etc/llm/monitoring/access.mtail"]',
+        False,
+    ),
+    "an error of mtail": (
+        "2026-11-21T19:00:00+0000 one python3[7]: E1121 19:00:00.123456       8 main.go:70] error: no such file",
+        True,
+    ),
     "a warning": ("2026-11-21T19:00:00+0000 one vllm[99]: WARNING 11-21 19:00:00 Error: 1", False),
 }
 

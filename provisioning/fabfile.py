@@ -25,6 +25,7 @@ from provisioning.cli.task import ALL_ROLES, HOSTS, TARGET, Names, chosen_roles,
 from provisioning.existing.tasks import adopt
 from provisioning.hosts.target import Target
 from provisioning.offline.tasks import bundle
+from provisioning.roles.host.layout import LOGS_OF
 
 __all__ = [
     "adapters_apply",
@@ -51,10 +52,10 @@ ROLES = {"roles": f"Comma-separated roles to apply (default {ALL_ROLES})."}
 AS_JSON = {"json": "As JSON."}
 SSH = {
     "command": "Run this instead of a shell.",
-    "forward": "Forward this port of the host's loopback here until Ctrl-C, e.g. 8405 for the gateway's metrics.",
+    "forward": "Forward this port of the host's loopback here until Ctrl-C, e.g. 9090 for Prometheus.",
 }
 LOGS = {
-    "unit": "Only `engine` or only `gateway`.",
+    "unit": f"Only one of {', '.join(LOGS_OF)}.",
     "lines": f"Print this many of the newest lines (default {LINES}).",
     "follow": "Keep printing new lines until Ctrl-C.",
 }

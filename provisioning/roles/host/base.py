@@ -4,18 +4,16 @@ Knows no engine and no model. A container shares its kernel, so it gets no swap,
 """
 
 from catalog.clouds import MADE, RENTED
-from core.ports import GRAFANA_PORT, SCREEN_PORTS
 from infra.contract.outputs import HostRecord
 from provisioning.converge.proxy import apt_file
 from provisioning.converge.resources import Command, File, Packages, Resource, SshdFile, Swap, Sysctl, Unit, User
 from provisioning.roles.host import firewall
+from provisioning.roles.host.forwarded_ports import forwarded_ports
 from provisioning.roles.host.layout import SERVICE_USER
-from provisioning.roles.host.nvidia import METRICS_PORT as GPU_METRICS_PORT
 from provisioning.roles.host.sshd_check import first_file_check
 from provisioning.roles.host.sshd_settings import sshd_settings
 from provisioning.templates.render import render
 from serving.spec.models import GatewaySpec
-from serving.spec.rules import METRICS_PORT
 
 PACKAGES = ("ca-certificates", "curl", "iproute2", "nftables", "unattended-upgrades")
 
@@ -171,13 +169,12 @@ def _sshd(host: HostRecord, gateway: GatewaySpec) -> list[Resource]:
     People may work on hosts that existed before. There, forwarding, the number of tries and root logins stay as they
     are, so that every previous login by key still works.
     """
-    screens = (*(SCREEN_PORTS if gateway.monitoring else ()), *((GRAFANA_PORT,) if gateway.grafana else ()))
     content = render(
         "sshd.conf.j2",
         ours=host.cloud in MADE,
         login_is_root=host.user == "root",
         keys_only=not host.password_logins,
-        metrics_ports=(METRICS_PORT, GPU_METRICS_PORT, *screens),
+        metrics_ports=forwarded_ports(gateway),
     )
     check = first_file_check(keys_only=not host.password_logins, people_work_there=host.cloud not in MADE)
     return sshd_settings(SshdFile(path=SSHD_FILE, content=content, check=check), "base")

@@ -145,12 +145,10 @@ def units_with_status(
     ]
 
 
+LOGS_OF = ("engine", "watch", "spot", "overflow", "gateway")
+"""The words of `logs --unit`."""
+
+
 def units_with_logs(engine: str) -> dict[str, str]:
     """Return the units whose journal `logs` prints, by the word of its option `--unit`."""
-    return {
-        "engine": ENGINE_UNIT[engine],
-        "watch": WATCH_UNIT,
-        "spot": SPOT_UNIT,
-        "overflow": OVERFLOW_UNIT,
-        "gateway": GATEWAY_UNIT,
-    }
+    return dict(zip(LOGS_OF, (ENGINE_UNIT[engine], WATCH_UNIT, SPOT_UNIT, OVERFLOW_UNIT, GATEWAY_UNIT), strict=True))

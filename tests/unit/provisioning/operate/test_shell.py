@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,6 +51,71 @@ def test_docs_forward_only_ports_that_our_sshd_allows() -> None:
     assert "AllowTcpForwarding local\n" in settings
     assert "DisableForwarding" not in settings  # it would outdo the others
     assert not re.findall(r"`ssh [^`\n]*-L", pages)
+
+
+POOL = [host_values("p-1", address="203.0.113.1", cloud="local"), host_values("p-gateway", cloud="local")]
+MONITORED = {"monitoring": {"grafana": GRAFANA.model_dump(mode="json")}}
+FORWARDS: dict[str, tuple[dict[str, Any], list[str], int, str]] = {
+    "prometheus": (
+        MONITORED,
+        [],
+        9090,
+        "port 9090 of p-gateway; open http://127.0.0.1:9090/classic/alerts; Ctrl-C ends",
+    ),
+    "grafana": (MONITORED, [], 3000, "port 3000 of p-gateway; open http://127.0.0.1:3000/;"),
+    "metrics of a pool": ({}, [], 8405, "port 8405 of p-gateway; open http://127.0.0.1:8405/metrics;"),
+    "metrics of an engine's host": ({}, ["p-1"], 8405, "port 8405 of p-1;"),
+}
+REFUSED: dict[str, tuple[dict[str, Any], list[str], int, str]] = {
+    "a port that sshd refuses": (
+        *({}, ["p-gateway"], 22),
+        "--forward: sshd of p-gateway does not forward port 22; write one of 8405, 9400",
+    ),
+    "no monitoring": (
+        *({}, [], 9090),
+        "write one of 8405, 9400; 9090 needs gateway.monitoring in the stack file",
+    ),
+    "no Prometheus here": (
+        *(MONITORED, ["p-1"], 9090),
+        "--host: p-1 has nothing at port 9090; write HOST=p-gateway, the host with the gateway",
+    ),
+    "any host could be meant": ({}, [], 9400, "--host: test has 2 hosts; write HOST=NAME with one of p-1, p-gateway"),
+}
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[str]]:
+    """Return the command lines that would replace this process."""
+    argvs: list[list[str]] = []
+    monkeypatch.setattr("provisioning.operate.shell.stack_state_dir", lambda _: tmp_path)
+    monkeypatch.setattr("os.execv", lambda _, argv: argvs.append(argv))
+    return argvs
+
+
+@pytest.mark.parametrize("case", FORWARDS.values(), ids=FORWARDS)
+def test_forwarding_finds_the_host_and_says_what_to_open(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], started: list[list[str]], case: Any
+) -> None:
+    gateway, names, port, said = case
+    outputs = stack(*POOL, gateway=gateway, gateway_host="p-gateway")
+    monkeypatch.setattr("provisioning.operate.shell.load_to_look", lambda _: outputs)
+    ssh(Target(stack="test"), names=names, command="", forward=port)
+    assert said in capsys.readouterr().err
+    assert [f"127.0.0.1:{port}:127.0.0.1:{port}" in argv for argv in started] == [True]
+
+
+@pytest.mark.parametrize("case", REFUSED.values(), ids=REFUSED)
+def test_forwarding_what_cannot_work_is_refused(
+    monkeypatch: pytest.MonkeyPatch, started: list[list[str]], case: Any
+) -> None:
+    """ssh alone hung without a word."""
+    gateway, names, port, said = case
+    outputs = stack(*POOL, gateway=gateway, gateway_host="p-gateway")
+    monkeypatch.setattr("provisioning.operate.shell.load_to_look", lambda _: outputs)
+    with pytest.raises(UsageError) as refused:
+        ssh(Target(stack="test"), names=names, command="", forward=port)
+    assert said in str(refused.value)
+    assert not started
 
 
 def test_one_of_several_hosts_must_be_named(monkeypatch: pytest.MonkeyPatch) -> None:

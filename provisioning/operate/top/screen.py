@@ -1,13 +1,13 @@
 """The screen of `make top`. A dash means that nobody knows; 0 means none. Words carry what colours say."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from core.console import plain
-from provisioning.operate.top.values import ClassRow, HostRow, Spend, Top
+from provisioning.operate.top.values import NO_CLASS, ClassRow, HostRow, Spend, Top
 
 BAD, WARN, GOOD, DIM = "bold red", "yellow", "green", "dim"
 
@@ -16,6 +16,8 @@ NARROW = 72
 
 SPEND_HIGH = 0.8
 """Share of a cap from which the spend is marked, as in the alert."""
+
+SHARE_EXCEEDED = "share_exceeded"
 
 WAITS_LONG_S = 5
 UNKNOWN = "-"
@@ -32,9 +34,12 @@ def _parts(top: Top, clock: str, *, narrow: bool) -> Iterator[RenderableType]:
     yield _hosts(top, narrow=narrow)
     yield Text()
     yield _classes(top, narrow=narrow)
+    if top.failures:
+        yield Text(f"failed: {_counts(top.failures)}", style=BAD)
     if top.reasons:
-        reasons = ", ".join(f"{count} {plain(reason)}" for reason, count in top.reasons.items())
-        yield Text(f"refused: {reasons}", style=WARN)
+        yield Text(f"refused: {_counts(top.reasons)}", style=WARN)
+    if SHARE_EXCEEDED in top.reasons and top.spend:
+        yield Text(f"{SHARE_EXCEEDED}: a client above its share never goes to a provider; give it a larger `share`")
     if top.spend:
         yield Text()
         yield _spend(top.spend)
@@ -46,6 +51,10 @@ def _parts(top: Top, clock: str, *, narrow: bool) -> Iterator[RenderableType]:
             yield Text(f"! {host.name}: {plain(host.error)}", style=BAD)
     for part, why in top.unseen.items():
         yield Text(f"! {plain(part)} could not be read: {plain(why)}", style=WARN)
+
+
+def _counts(reasons: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {plain(reason)}" for reason, count in reasons.items())
 
 
 def _head(top: Top, clock: str) -> Text:
@@ -123,7 +132,7 @@ def _classes(top: Top, *, narrow: bool) -> Table:
 
 
 def _class_cells(row: ClassRow, *, narrow: bool) -> Iterator[str | Text]:
-    yield "all" if row.name == "-" else plain(row.name)
+    yield "no class" if row.name == NO_CLASS else plain(row.name)
     yield Text(_count(row.waiting), style=WARN if row.waiting else "")
     yield str(row.requests)
     yield Text(str(row.errors), style=BAD if row.errors else "")

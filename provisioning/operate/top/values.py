@@ -4,7 +4,8 @@ None is a value that nobody could read; 0 is one that was read.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,6 +16,15 @@ Report = Mapping[str, Any]
 
 WINDOW_S = 60
 """Length of the access log from which rates and times come, in seconds."""
+
+CLASS_ORDER = ("interactive", "batch")
+"""Rows keep their places between two refreshes."""
+
+NO_CLASS = "-"
+"""The gateway refused a request before it gave it a class: an unknown model, a body that is not JSON."""
+
+OVERFLOW_FAILED = "overflow_failed"
+"""What the service says if no provider answered. The log has the reason why the request went to it."""
 
 SERVER_ERROR = 500
 TOO_MANY = 429
@@ -86,6 +96,8 @@ class Top:
     classes: tuple[ClassRow, ...]
     reasons: Mapping[str, int]
     """Refused requests by reason."""
+    failures: Mapping[str, int]
+    """Failed requests by reason."""
     spend: tuple[Spend, ...]
     providers: tuple[ProviderTries, ...]
     """Providers that were tried since the overflow service started."""
@@ -123,14 +135,14 @@ def top(stack: str, seen: Sequence[Seen], window_s: int = WINDOW_S) -> Top:
     ]
     waiting = _waiting(seen)
     refused = [request for request in requests if request["decision"] == "refused"]
-    reasons = sorted({request["reason"] or "-" for request in refused})
     return Top(
         stack=stack,
         window_s=window_s,
         hosts=tuple(_host(each, servers.get(each.host)) for each in seen if _has_engine(each, servers)),
         waiting=_sum(waiting.values()) if waiting else _sum(sum(each["waiting"].values()) for each in gateways),
         classes=tuple(_classes(requests, waiting)) if gateways else (),
-        reasons={reason: sum((request["reason"] or "-") == reason for request in refused) for reason in reasons},
+        reasons=_counted(request["reason"] or "-" for request in refused),
+        failures=_counted(_failure(request) for request in requests if _failed(request)),
         spend=tuple(spend for each in seen if each.latest for spend in _spend(each.latest["overflow"])),
         providers=tuple(tries for each in seen if each.latest for tries in read_tries(each.latest["overflow"])),
         unseen={
@@ -149,6 +161,24 @@ def _waiting(seen: Sequence[Seen]) -> dict[str, int]:
         for queue in (each.latest or {}).get("waiting") or () if not each.error else ():
             waiting[queue["class"]] = waiting.get(queue["class"], 0) + queue["requests"]
     return waiting
+
+
+def _counted(names: Iterable[str]) -> dict[str, int]:
+    return dict(sorted(Counter(names).items()))
+
+
+def _failed(request: Mapping[str, Any]) -> bool:
+    """Return whether an answer was an error of the server, or none began."""
+    return bool(request["status"] >= SERVER_ERROR or request["status"] < 0)
+
+
+def _failure(request: Mapping[str, Any]) -> str:
+    """Return why a request failed."""
+    if request["status"] < 0:
+        return "client left"
+    if request["decision"] == "overflow":
+        return OVERFLOW_FAILED
+    return str(request["reason"] if request["reason"] not in (None, "", "-") else f"HTTP {request['status']}")
 
 
 def _has_engine(seen: Seen, servers: Mapping[str, Any]) -> bool:
@@ -182,9 +212,11 @@ def _rate(seen: Seen, name: str) -> float | None:
 
 
 def _classes(requests: Sequence[Mapping[str, Any]], waiting: Mapping[str, int]) -> Iterator[ClassRow]:
-    """Yield a row for each class, the busiest first."""
+    """Yield a row for each class, in a fixed order; requests without a class come last."""
     names = sorted({str(request["class"]) for request in requests} | {name for name in waiting if waiting[name]})
-    for name in sorted(names, key=lambda name: -sum(request["class"] == name for request in requests)):
+    known = [name for name in CLASS_ORDER if name in names]
+    others = [name for name in names if name not in (*CLASS_ORDER, NO_CLASS)]
+    for name in (*known, *others, *(name for name in names if name == NO_CLASS)):
         mine = [request for request in requests if request["class"] == name]
         waits = sorted(request["queue_ms"] / 1000 for request in mine if _came_through(request))
         firsts = sorted(
@@ -201,7 +233,7 @@ def _classes(requests: Sequence[Mapping[str, Any]], waiting: Mapping[str, int]) 
             first_p50_s=percentile(firsts, 0.5),
             first_p95_s=percentile(firsts, 0.95),
             refused=len(refused) + sum(request["status"] == TOO_MANY for request in mine if request not in refused),
-            errors=sum(request["status"] >= SERVER_ERROR or request["status"] < 0 for request in mine),
+            errors=sum(map(_failed, mine)),
         )
 
 

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from provisioning.operate.top.screen import screen
 from provisioning.operate.top.values import Seen, top
-from tests.unit.provisioning.operate.top.reports import engine, gateway, pool, server
+from tests.unit.provisioning.operate.top.reports import engine, gateway, pool, refused, server
 
 
 def drawn(seen: list[Seen], width: int = 100, *, colours: bool = False) -> str:
@@ -31,12 +31,25 @@ def test_a_pool_with_a_host_down() -> None:
         "waiting now, and ended in the last 60 s",
         "class        waiting  requests  failed  refused  first p50  first p95  wait p95",
         "interactive        3        23       1        2     400 ms     400 ms    100 ms",
+        "failed: 1 HTTP 502",
         "refused: 2 queue_full",
         "",
         "overflow  period  spent USD  cap USD  used",
         "together     day     4.2000     5.00   84%",
         "! pool-2: no answer for 14 s",
     ]
+
+
+def test_a_client_above_its_share_gets_a_hint_beside_an_unused_provider() -> None:
+    overflow = {"spent_usd": [{"provider": "double", "period": "day", "value": 0.0}], "cap_usd": []}
+    requests = [refused("share_exceeded")] * 4 + [refused("model_not_found") | {"class": "-"}]
+    hint = "share_exceeded: a client above its share never goes to a provider; give it a larger `share`"
+    alone = drawn([Seen(host="one", latest=gateway(server("one"), requests=requests))])
+    assert hint not in alone
+    text = drawn([Seen(host="one", latest=gateway(server("one"), requests=requests, overflow=overflow))])
+    assert hint in text
+    assert "no class" in text
+    assert "\nall " not in text
 
 
 @pytest.mark.parametrize("width", [40, 50, 60, 71, 80, 200])

@@ -96,10 +96,21 @@ def test_the_requests_of_a_class(requests: list[dict[str, Any]], expected: dict[
     assert {name: getattr(row, name) for name in expected} == expected
 
 
-def test_the_busiest_class_comes_first() -> None:
-    requests = [request(**{"class": "batch"})] * 2 + [request()]
+def test_classes_keep_their_order_and_requests_without_one_come_last() -> None:
+    unknown = refused("model_not_found") | {"class": "-"}
+    requests = [unknown] * 3 + [request(**{"class": "batch"})] * 2 + [request()]
     seen = top("local", [Seen(host="one", latest=gateway(server("one"), requests=requests))])
-    assert [row.name for row in seen.classes] == ["batch", "interactive"]
+    assert [row.name for row in seen.classes] == ["interactive", "batch", "-"]
+
+
+def test_failed_requests_are_counted_by_reason() -> None:
+    overflowed = request(status=503, decision="overflow", reason="queue_full", **UNANSWERED)
+    no_engine = refused("no_engine") | {"status": 503}
+    left = request(status=-1, **UNANSWERED)
+    requests = [overflowed] * 3 + [no_engine, request(status=502), left, refused("queue_full"), request()]
+    seen = top("local", [Seen(host="one", latest=gateway(server("one"), requests=requests))])
+    assert seen.failures == {"overflow_failed": 3, "no_engine": 1, "HTTP 502": 1, "client left": 1}
+    assert sum(seen.failures.values()) == sum(row.errors for row in seen.classes)
 
 
 def test_a_class_of_which_requests_only_wait_has_a_row() -> None:

@@ -151,7 +151,7 @@ rotate-key: .venv/.ready ## Make a new API key for CLIENT=name; the old one work
 	@$(FAB) rotate-key $(HOSTS) $(ARGS) --client "$(CLIENT)"
 
 provider = $(or $(PROVIDER),$(LLM_PROVIDER),gateway)
-ask: .venv/.ready .venv/.ready-clients ## Ask a model: make ask "…" or Q="…" (PROVIDER=claude|openai|ollama|vllm, or the gateway of STACK; ARGS="--stream --system FILE")
+ask: .venv/.ready ## Ask a model: make ask "…" or Q="…" (PROVIDER=claude|openai|ollama|vllm, or the gateway of STACK; ARGS="--stream --system FILE")
 	@$(PYTHON) -m serving.ask --provider $(provider) $(if $(or $(filter gateway,$(provider)),$(findstring command,$(origin STACK))),--stack $(STACK)) $(ARGS)
 
 dashboards: .venv/.ready ## Write the Grafana dashboards, and say how to load them
@@ -204,6 +204,3 @@ bench-watcher: .venv/.ready ## Load STACK above its places, and count engines ta
 
 .venv/.ready: pyproject.toml uv.lock tools/bootstrap.sh
 	@tools/bootstrap.sh
-
-.venv/.ready-clients: pyproject.toml uv.lock tools/bootstrap.sh
-	@tools/bootstrap.sh clients

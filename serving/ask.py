@@ -6,7 +6,9 @@ The question is in LLM_QUESTION, or on standard input: arguments are visible to 
 goes to stdout, tokens and cost to stderr.
 """
 
+import importlib
 import os
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,6 +17,7 @@ from pathlib import Path
 from core.arguments import Parser
 from core.console import plain, say, show
 from core.errors import CheckError, UsageError, run_cli
+from core.paths import CHECKOUT
 
 QUESTION = "LLM_QUESTION"
 
@@ -69,6 +72,7 @@ def ask(
                 "only provider gateway has a stack", where=f"--stack {stack}", hint="leave one of them out"
             )
         settings = replace(settings, model=model) if model else settings
+        _install_sdks()
         say(f"→ {settings.provider}: {settings.model} at {settings.url}")
         client = LLMClient(settings, system=system, mask=mask if masked else None)
         if stream:
@@ -88,6 +92,17 @@ def ask(
     tokens = f"{_shown(answer.input_tokens)} + {_shown(answer.output_tokens)} tokens"
     say(f"✓ {tokens}, {cost}, {answer.seconds:.1f} s, request {answer.request_id}")
     return 0
+
+
+def _install_sdks() -> None:
+    """Install the SDKs of the clients if this checkout's environment lacks them, now that the settings are right."""
+    if Path(sys.prefix).resolve() != (CHECKOUT / ".venv").resolve():
+        return  # an application that depends on this package has them by its extra `clients`
+    argv = [str(CHECKOUT / "tools/bootstrap.sh"), "clients"]
+    done = subprocess.run(argv, stdout=sys.stderr, stdin=subprocess.DEVNULL, check=False)
+    if done.returncode:
+        raise UsageError("could not be installed", where="the SDKs", hint="see the lines above, and run this again")
+    importlib.invalidate_caches()
 
 
 def _question(env: Mapping[str, str]) -> str:

@@ -10,6 +10,9 @@ from typing import Any, Self
 
 from serving.clients.answer import LLMSettingsError
 
+OUTPUTS = "outputs.json"
+"""What `up` writes beside endpoint.json, which `provision` writes."""
+
 OUTSIDE = ("claude", "openai")
 """Providers that are not on our own hosts."""
 
@@ -122,6 +125,8 @@ def _of_stack(stack: str, env: Mapping[str, str]) -> dict[str, Any]:
         raise LLMSettingsError(f"not the name of a stack: {stack}", where="GATEWAY_STACK", hint="write e.g. local")
     state = Path(env.get("LLM_DEPLOY_STATE") or Path(__file__).resolve().parents[2] / ".state")
     path = state / "stacks" / stack / "endpoint.json"
+    if not path.exists() and not path.with_name(OUTPUTS).exists():
+        raise LLMSettingsError("has no machines yet", where=f"stack {stack}", hint=f"make up STACK={stack}")
     endpoint = _json(path, stack)
     missing = {"url", "ca", "models", "keys_file", "client"} - endpoint.keys()
     if missing or not endpoint["models"]:
@@ -129,9 +134,12 @@ def _of_stack(stack: str, env: Mapping[str, str]) -> dict[str, Any]:
         raise LLMSettingsError(f"has no {lacking}", where=str(path), hint=f"make provision STACK={stack}")
     client = env.get("GATEWAY_CLIENT") or endpoint["client"]
     keys_file = Path(endpoint["keys_file"])
-    key = _json(keys_file, stack).get(client)
+    keys = _json(keys_file, stack)
+    key = keys.get(client)
     if not key and not env.get("GATEWAY_API_KEY"):
-        hint = f"make provision STACK={stack}"
+        near = difflib.get_close_matches(client, keys, n=1)
+        known = f"it has {', '.join(sorted(keys))}; make provision STACK={stack} adds a new client"
+        hint = f"did you mean {near[0]}?" if near else known
         raise LLMSettingsError(f"contains no key of {client}", where=str(keys_file), hint=hint)
     return {"url": endpoint["url"], "ca": endpoint["ca"], "model": endpoint["models"][0], "key": key}
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from core.paths import CHECKOUT
+from serving.ask import main
 from tests.doubles.scripted_http import Scripted, ScriptedServer, scripted_server
 from tests.slowness import patient
 from tests.unit.serving.test_client import BUSY, CHAT, KEY, OPENAI_EVENTS
@@ -34,7 +35,7 @@ def environment(server: ScriptedServer) -> dict[str, str]:
 def make(server: ScriptedServer, *words: str, piped: str = "") -> subprocess.CompletedProcess[str]:
     """Run `make ask` against the server."""
     return subprocess.run(
-        ["make", "-o", ".venv/.ready", "-o", ".venv/.ready-clients", "ask", *words],
+        ["make", "-o", ".venv/.ready", "ask", *words],
         cwd=CHECKOUT,
         env=environment(server),
         input=piped,
@@ -113,6 +114,31 @@ def test_errors_are_one_line(
     assert done.returncode == 2, "make's own status for every failure"
     assert "Traceback" not in done.stderr
     assert KEY not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "installed"),
+    [
+        (["--provider", "gateway", "--stack", "none"], 2, []),
+        (["--provider", "openai"], 1, [[str(CHECKOUT / "tools/bootstrap.sh"), "clients"]]),
+    ],
+)
+def test_sdks_are_installed_once_the_settings_are_right(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: list[str], status: int, installed: list[list[str]]
+) -> None:
+    """A stack that was not up installed 60 MB first, and then said that it is not up."""
+    calls: list[list[str]] = []
+
+    def run(argv: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        calls.append(argv)
+        return subprocess.CompletedProcess(argv, 0)
+
+    monkeypatch.setattr("subprocess.run", run)
+    nobody = {"OPENAI_API_KEY": KEY, "OPENAI_MODEL": "m", "OPENAI_BASE_URL": "http://127.0.0.1:1/v1"}
+    for name, value in {**nobody, "LLM_DEPLOY_STATE": str(tmp_path), "GATEWAY_STACK": ""}.items():
+        monkeypatch.setenv(name, value)
+    assert main(words, env={"LLM_QUESTION": "hi"}) == status
+    assert [argv for argv in calls if argv[0].endswith("bootstrap.sh")] == installed
 
 
 def test_a_models_answer_cannot_control_the_terminal(server: ScriptedServer) -> None:

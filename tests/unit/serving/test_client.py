@@ -375,6 +375,9 @@ def state(tmp_path: Path) -> Path:
     }
     (folder / "endpoint.json").write_text(json.dumps(endpoint))
     (folder / "keys.json").write_text(json.dumps({"app": "key-of-app", "batch": "key-of-batch"}))
+    up = tmp_path / "state/stacks/new"  # without a provision
+    up.mkdir()
+    (up / "outputs.json").write_text("{}")
     return tmp_path / "state"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from infra.contract.outputs import HostRecord, StackOutputs
 from provisioning.hosts.topology import HostRole, Topology
 from provisioning.operate.fabric_status import read_fabric
-from provisioning.operate.host_status import GpuState, HostStatus, LoadedModel, Queue, Space, Tokens
+from provisioning.operate.host_status import FiringAlert, GpuState, HostStatus, LoadedModel, Queue, Space, Tokens
 from provisioning.operate.provider_tries import read_tries
 from provisioning.operate.unit_state import read_unit
 from provisioning.programs.firewall import other_firewalls
@@ -60,6 +60,7 @@ def read_report(report: Mapping[str, Any], outputs: StackOutputs, host: HostReco
         clock_ahead_s=None if report["time"] is None else round(report["time"] - now.timestamp(), 1),
         reboot_pending=waits_for is not None,
         reboot_needed_by=tuple(waits_for or ()),
+        alerts=tuple(FiringAlert(**each) for each in report.get("alerts") or ()),
         last_errors=tuple(report["errors"] or ()),
         unseen=report["unseen"],
     )

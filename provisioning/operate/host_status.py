@@ -1,7 +1,7 @@
 """The status of one host as values. Queries no host; docs/operations.md documents the fields."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,7 +9,10 @@ from infra.contract.outputs import HostRecord
 from provisioning.operate.fabric_status import Fabric
 from provisioning.operate.provider_tries import ProviderTries
 from provisioning.operate.unit_state import UnitState
-from provisioning.roles.host.layout import ENGINE_UNIT, GATEWAY_UNIT, GUARD_TABLE, MONITORING_UNITS
+from provisioning.roles.host.layout import ENGINE_UNIT, GATEWAY_UNIT, GUARD_TABLE, MONITORING_UNITS, WATCH_UNIT
+
+DRAINS = "drains: "
+"""How the watcher of an engine begins to say why its host takes no new requests (services/engine_watch/report.py)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +36,8 @@ class Queue:
     """HAProxy's state of the engine: `UP`, `DOWN`, `DRAIN`. Of several, `UP` if one is."""
     hosts: Mapping[str, str]
     """The same of each host behind the gateway, by name."""
+    why: Mapping[str, str] = field(default_factory=dict)
+    """What the watcher of a host says that takes no new requests, by name. HAProxy does not keep it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +59,16 @@ class LoadedModel:
     name: str
     gib: float
     gpu_percent: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class FiringAlert:
+    """An alert of the stack that fires now."""
+
+    name: str
+    severity: str
+    summary: str
+    do: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +147,8 @@ class HostStatus:
     reboot_pending: bool = False
     reboot_needed_by: tuple[str, ...] = ()
     """Packages that need the reboot, if known."""
+    alerts: tuple[FiringAlert, ...] = ()
+    """Only of a gateway's host with monitoring; empty if neither Alertmanager nor Prometheus answers."""
     last_errors: tuple[str, ...] = ()
     unseen: Mapping[str, str] = field(default_factory=dict)
     """Checks that failed, each with the reason."""
@@ -190,6 +207,20 @@ class HostStatus:
     def as_json(self) -> dict[str, Any]:
         """Return the values for status.json and --json."""
         return {**asdict(self), "serves": self.serves, "missing": self.missing}
+
+
+def with_reasons(seen: Sequence[HostStatus]) -> list[HostStatus]:
+    """Return the statuses; those of gateways say why a host takes no new requests, from that host's own watcher."""
+    watchers = [(status.host, unit.says) for status in seen for unit in status.units if unit.name == WATCH_UNIT]
+    why = {host: says.removeprefix(DRAINS) for host, says in watchers if says.startswith(DRAINS)}
+
+    def one(status: HostStatus) -> HostStatus:
+        if status.queue is None:
+            return status
+        behind = {host: why[host] for host in status.queue.hosts if host in why}
+        return replace(status, queue=replace(status.queue, why=behind))
+
+    return [one(status) for status in seen]
 
 
 def unseen(host: HostRecord, error: str, *, now: datetime) -> HostStatus:

@@ -17,7 +17,7 @@ from provisioning.hosts.target import Target
 from provisioning.hosts.topology import HostRole, Topology
 from provisioning.operate.expected_hours import by_the_hours
 from provisioning.operate.host_report import read_report
-from provisioning.operate.host_status import HostStatus, unseen
+from provisioning.operate.host_status import HostStatus, unseen, with_reasons
 from provisioning.operate.status_screen import screen
 from provisioning.roles.gateway.pools import engines_behind
 from provisioning.roles.host.layout import (
@@ -54,7 +54,7 @@ def status(target: Target, *, names: Sequence[str], at_once: int, as_json: bool)
             found[host.name] = _unreached(target, outputs, host, result)
         else:
             found[host.name] = result
-    seen = [found[host.name] for host in hosts]
+    seen = with_reasons([found[host.name] for host in hosts])
     entries = [each.as_json() for each in seen]
     ok = all(each.serves for each in seen)
     write_result(outputs.stack, "status.json", {"stack": outputs.stack, "ok": ok, "hosts": entries})
@@ -121,8 +121,8 @@ def look(outputs: StackOutputs, host: HostRecord) -> HostStatus:
 def ask(connection: "fabric.Connection", outputs: StackOutputs, host: HostRecord, *, whole: bool = False) -> HostStatus:
     """Return the status of `host` over an open connection. Raises HostError if it does not answer.
 
-    `whole`: also find other firewalls that close the gateway's port, and ask how providers do. Callers that poll a
-    starting host do not need that.
+    `whole`: also find other firewalls that close the gateway's port, and ask how providers do and which alerts fire.
+    Callers that poll a starting host do not need that.
     """
     serving, roles = outputs.serving_of(host), Topology(outputs).roles_of(host)
     engine_unit = ENGINE_UNIT[serving.engine]
@@ -147,6 +147,8 @@ def ask(connection: "fabric.Connection", outputs: StackOutputs, host: HostRecord
         "tables": [[FIREWALL_RULES, FIREWALL_TABLE], [GUARD_RULES, GUARD_TABLE]],
     }
     report = ask_program(connection, SshTarget.of(host), "host/status_report", json.dumps(question))
+    if whole and outputs.gateway.monitoring is not None and HostRole.GATEWAY in roles:
+        report |= _also(connection, host, report["unseen"], "monitoring/firing_alerts")
     if whole and host.cloud not in MADE and roles & {HostRole.GATEWAY, HostRole.DOOR}:
         report |= _also(connection, host, report["unseen"], "firewall/other_firewalls", str(port))
     overflow = outputs.gateway.overflow

@@ -124,7 +124,8 @@ def _gateway(status: HostStatus) -> Iterator[Line]:
         )
         if not status.engine_on_loopback:
             for host, state in queue.hosts.items():
-                yield _line(host, STATES.get(state.split()[0], state), bad=not state.startswith("UP"))
+                why = f": {queue.why[host]}" if host in queue.why else ""
+                yield _line(host, STATES.get(state.split()[0], state) + why, bad=not state.startswith("UP"))
     days = status.certificate_days
     words = "unknown: the gateway does not answer" if days is None else f"{days} days left"
     yield _line("certificate", words, bad=days is None or days < CERTIFICATE_SOON_DAYS)
@@ -181,6 +182,8 @@ def _duration(seconds: float) -> str:
 def _trouble(status: HostStatus) -> Iterator[Line]:
     if status.oom_kills:
         yield _line("memory", f"ran out: {status.oom_kills} processes killed since the last boot", bad=True)
+    for alert in status.alerts:
+        yield _line("alert", f"{alert.name} ({alert.severity}): {alert.summary} {alert.do}".rstrip(), bad=True)
     for text in status.last_errors:
         yield _line("error", text, bad=True)
     for name, reason in status.unseen.items():

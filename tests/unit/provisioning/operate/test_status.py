@@ -24,9 +24,11 @@ from provisioning.hosts.target import Target
 from provisioning.operate import expected_hours
 from provisioning.operate import status as module
 from provisioning.operate.host_report import read_report
-from provisioning.operate.host_status import HostStatus, unseen
+from provisioning.operate.host_status import HostStatus, unseen, with_reasons
 from provisioning.operate.status_screen import screen
 from provisioning.ssh.connection import LoginError, NoAnswerError, OtherHostError
+from services.engine_watch.notices import Notice
+from services.engine_watch.report import Report, status_line
 from tests.unit.provisioning.records import SERVING, host, host_values, stack
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -101,6 +103,21 @@ def test_the_licence_of_the_base_model_is_shown_where_the_config_names_it(model:
     seen = read_report(report(), outputs, host(), now=NOW)
     assert seen.as_json()["licence"] == licence
     assert [line.split()[1:] for line in screen(seen).splitlines() if "licence" in line] == [[licence]] * bool(licence)
+
+
+def test_a_drained_host_is_shown_with_its_reason() -> None:
+    """HAProxy does not keep what an agent says with `drain`; the host's own watcher does."""
+    hosts = {"p-1": "UP", "p-2": "DRAIN"}
+    queue = {"running": 0, "waiting": 0, "engine": "UP", "hosts": hosts}
+    engines = [host_values(name, address=f"203.0.113.{name[-1]}") for name in ("p-1", "p-2")]
+    outputs = stack(*engines, host_values("p-gateway"), gateway_host="p-gateway")
+    said = status_line(Report(0, works=True), Notice("the engine is about to stop", "host"))
+    watcher = {**unit("llm-engine-watch.service"), "StatusText": said}
+    drained = read_report(report(queue=None, units=[watcher]), outputs, outputs.hosts[1], now=NOW)
+    gateway = read_report(report(queue=queue, units=[]), outputs, outputs.hosts[2], now=NOW)
+    shown = screen(with_reasons([drained, gateway])[1])
+    assert "! p-2                takes no new requests: the engine is about to stop" in shown
+    assert "  p-1                takes requests\n" in shown
 
 
 def test_a_certificate_serves_to_its_last_hour_and_no_longer() -> None:
@@ -223,6 +240,10 @@ MARKED = {
     "engine out of the gateway": (
         {"queue": {"running": 0, "waiting": 3, "engine": "DRAIN", "hosts": {"one": "DRAIN"}}},
         "! queue              0 of 16 running, 3 of 64 waiting; the gateway reports the engine as DRAIN",
+    ),
+    "alert that fires": (
+        {"alerts": [{"name": "DiskFull", "severity": "warning", "summary": "one has 3% left.", "do": "`df -h`."}]},
+        "! alert              DiskFull (warning): one has 3% left. `df -h`.",
     ),
     "GPU that fell off": (
         {"gpus": [{**GPU, "memory.used": "[GPU is lost]", "utilization.gpu": "[N/A]", "temperature.gpu": "[N/A]"}]},

@@ -176,7 +176,7 @@ def _engine_out(proxies: str) -> Alert:
 
 
 def _wait_long(gateway: GatewaySpec) -> Alert:
-    """Return the alert about waits. it names the limit: a quantile of a histogram is not exact."""
+    """Return the alert about waits. It names the limit: a quantile of a histogram is not exact."""
     late = [
         f"histogram_quantile(0.95, sum by (class, le) (rate(llm_queue_seconds_bucket{{{matcher}}}[5m])))"
         f" > {deadline_s / 2:g}"

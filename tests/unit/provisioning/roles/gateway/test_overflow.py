@@ -333,3 +333,39 @@ def test_a_client_above_its_share_stays_here(
         engine.hold.set()
         assert {each.result().status for each in held} == {200}
     assert len(provider.received) == 1
+
+
+def test_a_client_above_its_share_stays_here_after_its_wait_for_an_engine(
+    people: ThreadPoolExecutor, tmp_path: Path, service: RunningOverflow, provider: ProviderDouble
+) -> None:
+    """Its own requests fill the queue: a provider would give it more than its share."""
+    provider.received.clear()
+    clients = (ClientSpec(name="default", data="public", share=0.3), ClientSpec(name="second", data="sensitive"))
+    spec = gateway_spec(clients=clients, overflow=overflow_spec(), max_queue=4, no_engine_wait_s=60)
+    own = json.dumps({**json.loads(BODY), "model": "own"}).encode()  # no provider has it
+    with running_engine() as first, running_engine() as second, ExitStack() as stack:
+        first.models, second.models = ("own",), ("own", "tiny")
+        pool = engine_pool({"host-1": first, "host-2": second}, names=("own", "tiny"))
+        gateway = stack.enter_context(gateway_before(tmp_path, [pool], spec, overflow_port=service.settings.port))
+        stack.callback(first.hold.set)
+        stack.callback(second.hold.set)
+        wait_for(lambda: states(gateway, "main") == ["UP", "UP"], "the engines")
+        wait_for(lambda: states(gateway, "overflow") == ["UP"], "the service")
+        first.hold.clear()
+        second.hold.clear()
+        gateway.admin("set server main/host-2 state maint")
+        gateway.admin("set server overflow/overflow state maint")  # else it leaves at once: no engine has the model
+        waited = people.submit(gateway.ask, "POST", CHAT, body=BODY)
+        asked = []
+        for number, key in enumerate([CLIENT_KEY] * 3 + [SECOND_KEY] * 2):
+            asked.append(people.submit(gateway.ask, "POST", CHAT, key=key, body=own))
+            wait_for(lambda number=number: first.running == 1 and gateway.waiting() == number, "it waits")  # type: ignore[misc]
+        gateway.admin("set server overflow/overflow state ready")
+        wait_for(lambda: states(gateway, "overflow") == ["UP"], "the service")
+        gateway.admin("set server main/host-2 state ready")
+        reply = waited.result()
+        assert (reply.status, reply.code) == (429, "share_exceeded")
+        first.hold.set()
+        second.hold.set()
+        assert {each.result().status for each in asked} == {200}
+    assert provider.received == []

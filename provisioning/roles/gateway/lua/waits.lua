@@ -7,7 +7,7 @@ local M = {}
 
 local LOOK_MS = 250 -- between two looks at HAProxy's counters
 local MEMORY_S = 30 -- how far back the time for a request looks
-local ROOM_MS = 200 -- between two looks of a request that waits for an engine
+local ROOM_MS, LONGEST_ROOM_MS = 200, 1000 -- between two looks of a request that waits for an engine
 local GONE_S = 2 -- without a look: the client of such a request hung up
 local START_S = 60 -- expected time of a start, until one was seen
 local LEAST_SHARE = 0.001
@@ -218,7 +218,7 @@ function M.for_engine(txn, pool, client, name)
     if not room.waiters[waiter] then
       enter(room, waiter) -- again, if HAProxy was so busy that it was taken for gone
     end
-    core.msleep(ROOM_MS)
+    core.msleep(math.min(math.max(ROOM_MS, room.count), LONGEST_ROOM_MS)) -- all of them look 1,000 times a second at most
     local may_go, stops = places.any_takes(txn, pool, name), places.is_true(txn.f:stopping())
   until may_go or stops or places.seconds() - began >= policy.no_engine_wait_s
   leave(room, waiter)

@@ -1,7 +1,9 @@
 """The journal of engine and gateway, from one host or several, on stdout."""
 
+import heapq
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 
 from core.console import next_command, say, show
 from core.errors import UsageError
@@ -18,7 +20,10 @@ from provisioning.ssh.target import SshTarget
 
 
 def logs(target: Target, *, names: Sequence[str], unit: str, lines: int, follow: bool) -> int:
-    """Print the journal and return the exit status. With `follow`, Ctrl-C is the normal end."""
+    """Print the journal and return the exit status; the lines of several hosts by time.
+
+    With `follow` lines are printed as they come, and Ctrl-C is the normal end.
+    """
     outputs = load_to_look(target)
     hosts = choose(outputs, names)
     each_units = {host.name: units_with_logs(outputs.serving_of(host).engine) for host in hosts}
@@ -27,22 +32,28 @@ def logs(target: Target, *, names: Sequence[str], unit: str, lines: int, follow:
         raise UsageError(f"{unit!r} is not known", where="--unit", hint=one_of(units, unit))
     printing = threading.Lock()
 
-    def work(host: HostRecord) -> None:
+    def work(host: HostRecord) -> list[str]:
         units = each_units[host.name]
         argv = journal_command([units[unit]] if unit else list(units.values()), lines, follow=follow)
         start = f"{host.name}  " if len(hosts) > 1 else ""
         with connect(SshTarget.of(host)) as connection:
-            for line in whole_lines(stream(connection, SshTarget.of(host), argv)):
+            found = whole_lines(stream(connection, SshTarget.of(host), argv))
+            if len(hosts) > 1 and not follow:
+                return list(found)
+            for line in found:
                 with printing:
                     show(start + line)
+        return []
 
     failures = Failures(hosts, lambda name, error: say(f"{name}  {error_line(error)}"))
     try:
-        for _ in failures.sift(on_each(hosts, work, at_once=len(hosts))):
-            pass  # `work` has printed its lines
+        journals = {host.name: found for host, found in failures.sift(on_each(hosts, work, at_once=len(hosts)))}
     except KeyboardInterrupt:
         if not follow:
             raise
+    else:
+        for name, line in by_time(journals):
+            show(f"{name}  {line}")
     failures.raise_any(hint=f"see `{target.command('status')}`")
     next_command(target.command("status"))
     return 0
@@ -51,7 +62,38 @@ def logs(target: Target, *, names: Sequence[str], unit: str, lines: int, follow:
 def journal_command(units: Sequence[str], lines: int, *, follow: bool) -> list[str]:
     """Return the command that prints the newest `lines` lines of `units`."""
     chosen = [part for unit in units for part in ("-u", unit)]
-    return ["journalctl", "--no-pager", "-q", "-o", "short-iso", "-n", str(lines), *(["-f"] if follow else []), *chosen]
+    return [
+        "journalctl",
+        "--no-pager",
+        "-q",
+        "-o",
+        "short-iso-precise",
+        "-n",
+        str(lines),
+        *(["-f"] if follow else []),
+        *chosen,
+    ]
+
+
+def by_time(journals: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:
+    """Yield the lines of several hosts, each with its host, by their times; the order of one host's lines stays."""
+
+    def timed(name: str) -> Iterator[tuple[datetime, str, str]]:
+        latest = datetime.min.replace(tzinfo=UTC)
+        for line in journals[name]:
+            latest = max(latest, _time_of(line) or latest)  # a message of several lines has its time in the first
+            yield latest, name, line
+
+    for _, name, line in heapq.merge(*map(timed, journals), key=lambda entry: entry[0]):
+        yield name, line
+
+
+def _time_of(line: str) -> datetime | None:
+    """Return the time at the beginning of a journal line."""
+    try:
+        return datetime.fromisoformat(line.partition(" ")[0]).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
 
 
 def whole_lines(pieces: Iterable[str]) -> Iterator[str]:

@@ -128,6 +128,15 @@ def test_make_top_shows_what_it_cost(overflow: Overflow) -> None:
     assert (day["spent_usd"], day["cap_usd"]) == (pytest.approx(sums(overflow)["spent"] / NANO), 1)
 
 
+def test_make_status_shows_how_the_provider_does(overflow: Overflow) -> None:
+    assert remote(overflow.host, ASK) == "200"
+    (entry,) = json.loads(overflow.fab.run("status", "--json").out)
+    (far,) = entry["providers"]
+    assert (far["name"], far["tries"] > far["failed"], far["in_row"]) == ("far", True, 0)
+    assert entry["unresolved"] == {}
+    assert "provider_report" not in entry["unseen"]
+
+
 NEXT = "198.18.55.7"
 
 

@@ -19,8 +19,8 @@ GPU_MEMORY_SPARE = 0.05
 TEXTFILE_S = 300
 """Age of a host's own metrics from which they count as silent. A timer writes them once a minute."""
 
-DRAIN = "15m"
-"""A drain for longer than this was forgotten: an update drains a host until its engine has loaded its model."""
+PATIENCE = "15m"
+"""How long a host may drain, or wait for its first provision to succeed: engines fetch and load models meanwhile."""
 
 JOIN = "host"
 """The label of every series that names the host that it is about."""
@@ -148,24 +148,28 @@ def _provider_fails() -> Alert:
     )
 
 
-def _servers(proxies: str, state: str, *, within: str = "") -> str:
-    """Return 1 for each engine's host that the gateway has in `state` (at some time in the span `within`), else 0."""
-    series = f'haproxy_server_status{{proxy=~"{proxies}",server!="{NO_HOST.name}",state="{state}"}}'
+def _servers(proxies: str, state: str, *, within: str = "", offset: str = "") -> str:
+    """Return 1 for each engine's host that the gateway has in `state`, else 0.
+
+    `within`: at some time in this span. `offset`: so long ago.
+    """
+    series = f'haproxy_server_status{{proxy=~"{proxies}",server!="{NO_HOST.name}",state=~"{state}"}}{offset}'
     seen = f"max_over_time({series}[{within}])" if within else series
     # In HAProxy's metrics `host` is the gateway's; these are about the host behind it.
     return f'max by (host, proxy) (label_replace({seen}, "host", "$1", "server", "(.+)"))'
 
 
 def _engine_out(proxies: str) -> Alert:
-    up, drains = _servers(proxies, "UP"), _servers(proxies, "DRAIN")
+    up, waits = _servers(proxies, "UP"), _servers(proxies, "DRAIN|MAINT")
     left = f'sum by (proxy) (haproxy_backend_active_servers{{proxy=~"{proxies}"}})'
-    new_drain = f"{drains} == 1 and {_servers(proxies, 'UP', within=DRAIN)} == 1"
+    before = _servers(proxies, "UP", offset=f" offset {PATIENCE}")
+    long = f"{before} == 0 and {_servers(proxies, 'UP', within=PATIENCE)} == 0"
     every = f"haproxy_server_status{{proxy='%s',server!='{NO_HOST.name}',state='UP'}}"
     total = f'{{{{ with printf "count({every})" $labels.proxy | query }}}}{{{{ . | first | value }}}}{{{{ end }}}}'
     return Alert(
         name="EngineOut",
         # The sum is the number of engines that are left. If none is, NoReadyEngine says so once.
-        expr=f"(({up} == 0) unless ({new_drain})) + on (proxy) group_left () ({left} > 0)",
+        expr=f"(({up} == 0) unless ({waits} == 1 unless ({long}))) + on (proxy) group_left () ({left} > 0)",
         for_s=180,
         severity="warning",
         summary=f"{{{{ $labels.host }}}} takes no requests: {{{{ $value }}}} of {total} engines of pool "

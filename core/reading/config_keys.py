@@ -1,6 +1,6 @@
 """The place of a pydantic error in a file: the key as a user writes it, its field, and the keys beside it."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -18,9 +18,11 @@ class Place:
     """The field of the key; None for an unknown key."""
     siblings: tuple[str, ...]
     """The known keys at the same level."""
+    refused: Collection[str] = ()
+    """Full keys that hints leave out: the input refuses them for another reason."""
 
 
-def place_of(model: type[BaseModel], loc: tuple[int | str, ...]) -> Place:
+def place_of(model: type[BaseModel], loc: tuple[int | str, ...], refused: Collection[str] = ()) -> Place:
     """Return where `loc` points below `model`. The key leaves out the tags of unions: a file does not contain them."""
     key, annotation, field = "", bare(model), None
     siblings: tuple[str, ...] = ()
@@ -33,14 +35,14 @@ def place_of(model: type[BaseModel], loc: tuple[int | str, ...]) -> Place:
             continue
         if models:
             known = fields_of(models[0])
-            siblings = tuple(known)
+            siblings = tuple(each for each in known if join(key, each) not in refused)
             field = known.get(str(step))
             annotation = bare(field.annotation) if field else None
         else:
             inner = [each for each in get_args(annotation) if each is not ...]
             annotation = bare(inner[-1]) if inner else None
         key = join(key, f"[{step}]" if isinstance(step, int) else step)
-    return Place(key, field, siblings)
+    return Place(key, field, siblings, refused)
 
 
 def fields_of(model: type[BaseModel]) -> dict[str, FieldInfo]:

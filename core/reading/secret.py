@@ -34,7 +34,7 @@ class SecretRef(Frozen):
     @model_validator(mode="after")
     def _one_place(self) -> "SecretRef":
         if (self.env is None) == (self.file is None):
-            raise ValueError("must name one place; write env: HF_TOKEN or file: /path/to/secret")
+            raise ValueError("must name one place; write env: NAME or file: /path/to/secret")
         return self
 
     def read(self) -> SecretStr:

@@ -10,7 +10,7 @@ marked with `core.reading.rules.SECRET` or of type SecretRef, mappings, lists, a
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -49,14 +49,17 @@ _EXPECTED = {
 """What the field of each pydantic type error expects."""
 
 
-def words(error: ValidationError, where: str, model: type[BaseModel]) -> ConfigError:
-    """Return pydantic's `error` from validating with `model` as one ConfigError. `where` names the file."""
+def words(error: ValidationError, where: str, model: type[BaseModel], refused: Collection[str] = ()) -> ConfigError:
+    """Return pydantic's `error` from validating with `model` as one ConfigError. `where` names the file.
+
+    No hint advises one of the keys in `refused`.
+    """
     problems: list[Problem] = []
     every = error.errors(include_url=False)
     for details in every:
         # pydantic counts rejected entries as missing, and so also reports a list with one wrong name as empty
         if details["type"] != "too_short" or not any(_lies_in(each["loc"], details["loc"]) for each in every):
-            problems += _problems(details, place_of(model, details["loc"]), model)
+            problems += _problems(details, place_of(model, details["loc"], refused), model)
     return error_of(problems, where)
 
 
@@ -96,7 +99,7 @@ def _problems(details: ErrorDetails, place: Place, model: type[BaseModel]) -> li
 def _problem(kind: str, found: Any, place: Place, context: Mapping[str, Any]) -> Problem:
     """Return the problem of one field."""
     if kind == "missing":
-        return Problem(place.key, "is missing", _write(place.field))
+        return Problem(place.key, "is missing", _write_missing(place.field))
     if kind == "value_error":
         what, _, hint = str(context["error"]).partition("; ")
         return Problem(place.key, _with_echo(found, place.field, what), hint)
@@ -157,7 +160,10 @@ def _mismatch(kind: str, found: Any, place: Place, context: Mapping[str, Any]) -
             hint = "put it in quotes"
         models = models_in(bare(field.annotation)) if field else []
         if len(models) == 1 and _EXPECTED[kind] == _MAPPING:
-            hint = f"write keys below it: {', '.join(fields_of(models[0]))}"
+            keys = (each for each in fields_of(models[0]) if join(place.key, each) not in place.refused)
+            # The section is off while it is left out: then `{}` is what most want.
+            empty = "{} or " if field and field.default is None and _may_be_empty(models[0]) else ""
+            hint = f"write {empty}keys below it: {', '.join(keys)}"
         if kind == "tuple_type" and isinstance(found, str):
             hint = f"write [{_echo(found, field)}]"
         return Problem(place.key, what, hint)
@@ -224,6 +230,20 @@ def _write(field: FieldInfo | None) -> str:
     if field is not None and field.annotation is bool:
         return f"write true or false ({_meaning(field)})"
     return f"write it: {_meaning(field)}"
+
+
+def _write_missing(field: FieldInfo | None) -> str:
+    """Return a hint for a key that is not there: the field's example, if it has one."""
+    return f"write e.g. {field.examples[0]}" if field is not None and field.examples else _write(field)
+
+
+def _may_be_empty(model: type[BaseModel]) -> bool:
+    """Return whether `{}` is valid: every key has a default, and together they fit."""
+    try:
+        model.model_validate({})
+    except ValidationError:
+        return False
+    return True
 
 
 def bounds(field: FieldInfo | None) -> str:

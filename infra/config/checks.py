@@ -12,7 +12,7 @@ from core.reading.words import error_of, words
 from infra.config.models.deployment import DeploymentConfig
 from infra.config.rules.bucket_sources import BUCKET_RULES
 from infra.config.rules.capacity import CAPACITY_RULES
-from infra.config.rules.cloud_keys import keys_belong, keys_of_other_clouds, needed_keys_are_there
+from infra.config.rules.cloud_keys import keys_belong, keys_of_other_clouds, needed_keys_are_there, refused_keys
 from infra.config.rules.gateway_machine import GATEWAY_MACHINE_RULES
 from infra.config.rules.iam import IAM_RULES
 from infra.config.rules.location import LOCATION_RULES
@@ -45,7 +45,8 @@ def checked(value: Mapping[str, Any], where: str) -> DeploymentConfig:
         config = DeploymentConfig.model_validate(value)
     except ValidationError as error:
         unused = list(keys_of_other_clouds(value, [each["loc"] for each in error.errors(include_url=False)]))
-        raise (error_of(unused, where) if unused else words(error, where, DeploymentConfig)) from None
+        refused = refused_keys(value)
+        raise (error_of(unused, where) if unused else words(error, where, DeploymentConfig, refused)) from None
     problems = [problem for rule in RULES for problem in rule(config)]
     if problems:
         raise error_of(problems, where)

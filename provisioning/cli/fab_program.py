@@ -45,8 +45,10 @@ def what_to_write(said: str, task: str | None = None, options: Sequence[str] = (
     hint = f"write it like `{example}`" if example else f"`{help_command}` lists the options"
     if unknown := re.fullmatch(r"No idea what '(.+)' is!", said):
         if unknown[1].startswith("-"):
-            if near := difflib.get_close_matches(unknown[1], options, n=1):
-                hint = f"did you mean {near[0]}?"
+            # The dashes would make every short option look alike.
+            names = {each.lstrip("-"): each for each in options}
+            if near := difflib.get_close_matches(unknown[1].lstrip("-"), names, n=1):
+                hint = f"did you mean {names[near[0]]}?"
             return f"fab: there is no option {unknown[1]}; {hint}"
         if example:
             return f"fab {task}: unexpected argument {unknown[1]}; {hint}"

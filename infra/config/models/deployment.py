@@ -14,7 +14,7 @@ from infra.config.models.iam import IamSpec
 from infra.config.models.lifetime import LifetimeSpec
 from infra.config.models.machine import MachineSpec
 from infra.config.models.network import NetworkSpec
-from infra.config.models.pool import PoolSpec
+from infra.config.models.pool import SERVING_EXAMPLE, PoolSpec
 from infra.config.models.proxy import ProxySpec
 from infra.config.models.storage import StorageSpec
 from serving.spec.models import ServingSpec
@@ -46,7 +46,7 @@ class DeploymentConfig(Frozen):
     )
     lifetime: LifetimeSpec = Field(default=LifetimeSpec(), description="When machines are terminated or stopped.")
     tags: dict[str, str] = Field(default={}, description="Tags (aws) or labels (gcp) on every created resource.")
-    serving: ServingSpec = Field(description="Engine, base model and adapters.")
+    serving: ServingSpec = Field(description="Engine, base model and adapters.", examples=[SERVING_EXAMPLE])
     pools: dict[PoolName, PoolSpec] = Field(
         default={},
         description="More pools by their name, each with machines that serve another base model; they need "

@@ -110,6 +110,14 @@ def keys_of_other_clouds(value: Any, places: Iterable[tuple[int | str, ...]]) ->
         yield from found
 
 
+def refused_keys(value: Any) -> tuple[str, ...]:
+    """Return the keys that the cloud of the unchecked `value` does not take; none if it names no known cloud."""
+    cloud = value.get("cloud") if isinstance(value, Mapping) else None
+    if not isinstance(cloud, str) or cloud not in NEEDED:
+        return ()
+    return tuple(key for key, clouds in CLOUDS_OF_KEY.items() if cloud not in clouds)
+
+
 def _foreign_keys(cloud: str, keys: Iterable[str]) -> Iterator[Problem]:
     """Yield a problem for each of `keys`, outermost first, that the cloud does not take."""
     refused: list[str] = []

@@ -43,6 +43,10 @@ WRONG_USAGE = {
     ),
     "unknown task": (["provison"], "error: fab: there is no task provison; "),
     "unknown option": (["plan", "--stak", "local"], "error: fab: there is no option --stak; did you mean --stack?"),
+    "option like no other": (
+        ["plan", "--bogus"],
+        "error: fab: there is no option --bogus; `python -m provisioning --help plan` lists the options",
+    ),
     "option without value": (["plan", "--stack"], "error: fab: "),
     "version not said": (
         ["adapters:promote", "--stack", "local"],

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,9 @@ from pathlib import Path
 ONCE_VARIABLE = "LLM_DEPLOY_ONCE"
 """Environment variable that names a file. Steps that are needed once per machine append `[title, seconds]` to it,
 a JSON line each. If it is not set, nothing is written."""
+
+STILL_EVERY_S = 10.0
+"""How often a step that still runs says so. A person takes longer silence for a hang."""
 
 _CONTROL = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # all but tab and newline; 0x80 to 0x9f also start escape sequences
@@ -41,22 +45,34 @@ def show(text: str) -> None:
 
 @contextmanager
 def step(title: str, *, once: bool = False) -> Iterator[None]:
-    """Print a step's title before it starts, and its duration when it ends or fails.
+    """Print a step's title before it starts, each STILL_EVERY_S that it runs, and its duration when it ends or fails.
 
     `once`: the result is cached, so this machine does not need the step again.
     """
     say(f"→ {title}")
     start = time.monotonic()
+    ended = threading.Event()
+    teller = threading.Thread(target=_tell_it_runs, args=(title, start, ended), name=f"runs: {title}", daemon=True)
+    teller.start()
     try:
         yield
     except BaseException:
+        ended.set()
+        teller.join()
         say(f"✗ {title}: stopped after {time.monotonic() - start:.1f} s")
         raise
+    ended.set()
+    teller.join()
     seconds = time.monotonic() - start
     say(f"✓ {title}: {seconds:.1f} s")
     if once and (file := os.environ.get(ONCE_VARIABLE)):
         with Path(file).open("a", encoding="utf-8") as lines:
             lines.write(json.dumps([title, round(seconds, 1)]) + "\n")
+
+
+def _tell_it_runs(title: str, start: float, ended: threading.Event) -> None:
+    while not ended.wait(STILL_EVERY_S):
+        say(f"… {title}: runs ({time.monotonic() - start:.0f} s)")
 
 
 def next_command(*commands: str) -> None:

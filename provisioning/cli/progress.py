@@ -128,7 +128,7 @@ def outcome_line(outcome: Outcome) -> str:
 def progress_line(progress: Progress) -> str:
     """Return the line for the progress of a long change."""
     share = f"{progress.fraction:.0%} " if progress.fraction is not None else ""
-    return f"… {progress.id}: {share}{progress.text}".rstrip()
+    return f"… {progress.id}: {share}{progress.text or 'runs'}"
 
 
 def error_line(error: DeployError) -> str:

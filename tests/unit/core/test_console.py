@@ -1,6 +1,7 @@
 """Messages go to stderr, and each step prints its duration."""
 
 import ast
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -82,3 +83,23 @@ def test_only_known_modules_print_without_console() -> None:
 def test_the_next_commands_are_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     console.next_command("make smoke", "make down")
     assert capsys.readouterr() == ("", "next: make smoke   or   make down\n")
+
+
+def test_a_long_step_says_that_it_runs_until_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`make up` was silent for 22 s."""
+    said: list[str] = []
+    twice = threading.Event()
+
+    def say(text: str) -> None:
+        said.append(text)
+        if sum(each.startswith("… connect: runs (") for each in said) == 2:
+            twice.set()
+
+    monkeypatch.setattr(console, "time", SimpleNamespace(monotonic=lambda: 100.0))
+    monkeypatch.setattr(console, "STILL_EVERY_S", 0.01)
+    monkeypatch.setattr(console, "say", say)
+    with console.step("connect"):
+        assert twice.wait(30)
+    assert said[0] == "→ connect"
+    assert not any(thread.name == "runs: connect" for thread in threading.enumerate())
+    assert said[-1].startswith("✓ connect: ")

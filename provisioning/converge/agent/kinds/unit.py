@@ -239,7 +239,8 @@ class _Transition:
         seen = show([self._resource.name])[self._resource.name]
         if seen["Result"] not in ("", "success"):
             self._end = f" (result {seen['Result']}, exit status {seen['ExecMainStatus']})"
-        self._host.events.progress(self._resource.id, f"{seen['ActiveState']} ({seen['SubState']})")
+        also = ": the program runs, but is not ready yet" if seen["SubState"] == "start-post" else ""
+        self._host.events.progress(self._resource.id, f"{seen['ActiveState']} ({seen['SubState']}){also}")
         return seen
 
     def _fail_if_broken(self, seen: dict[str, str]) -> None:

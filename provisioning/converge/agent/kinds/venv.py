@@ -59,6 +59,16 @@ def _look_one(resource: Any) -> Fact:
     }
 
 
+NEXT = {
+    "Using ": "resolving",
+    "Resolved ": "downloading",
+    "Prepared ": "installing",
+    "Installed ": "compiling bytecode",
+    "Bytecode ": "finishing",
+}
+"""What uv does after the line that begins so."""
+
+
 def _mark(folder: str) -> str:
     """Return the fingerprint of a complete environment; an empty string for any other folder."""
     try:
@@ -128,9 +138,14 @@ def _build_whole(resource: Any, folder: str, mark: str, host: Host) -> None:
         raise
 
 
+def under_way(line: str) -> str:
+    """Return what uv does now, from its newest line: its lines say what has ended."""
+    return next((now for ended, now in NEXT.items() if line.startswith(ended)), line or "resolving")
+
+
 def _build(resource: Any, folder: str, host: Host) -> None:
     def tick(process: Process) -> None:
-        host.events.progress(resource.id, process.last_line() or "resolving")
+        host.events.progress(resource.id, under_way(process.last_line()))
 
     def uv(*words: str) -> None:
         done = run(

@@ -55,6 +55,7 @@ def test_a_long_list_of_changes_is_cut() -> None:
 def test_progress_shows_a_share_where_it_is_known() -> None:
     assert progress_line(Progress(id="download:/f", text="2 of 5 GiB", fraction=0.4)) == "… download:/f: 40% 2 of 5 GiB"
     assert progress_line(Progress(id="venv:/v", text="Resolving")) == "… venv:/v: Resolving"
+    assert progress_line(Progress(id="command:uv", text="")) == "… command:uv: runs"  # it has printed nothing
 
 
 def test_each_line_of_a_log_starts_with_its_host() -> None:

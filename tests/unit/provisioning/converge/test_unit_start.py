@@ -22,6 +22,7 @@ class PlayedSystemd:
         self._starts = 0
         self.restarts = 0
         self.journal = ""
+        self.sub_state = ""
         self.clock = 0.0
         self.asked: list[str] = []
         self.slept: list[float] = []
@@ -31,7 +32,7 @@ class PlayedSystemd:
 
     def _state(self) -> dict[str, str]:
         state = "failed" if self._starts >= self._limit else "activating" if self._lives else "active"
-        return {"ActiveState": state, "NRestarts": str(self.restarts), "Type": "exec"}
+        return {"ActiveState": state, "SubState": self.sub_state, "NRestarts": str(self.restarts), "Type": "exec"}
 
     def run(self, words: list[str], **_: Any) -> Any:
         self.asked.append(words[1])
@@ -59,19 +60,31 @@ class Ready:
         self.end = self.close = lambda: None
 
 
-def start(monkeypatch: pytest.MonkeyPatch, systemd: PlayedSystemd, changes: Sequence[tuple[str, str]] = START) -> None:
+def start(
+    monkeypatch: pytest.MonkeyPatch, systemd: PlayedSystemd, changes: Sequence[tuple[str, str]] = START
+) -> list[str]:
+    """Start the unit; return what the agent told."""
+    told: list[str] = []
     monkeypatch.setattr(unit, "show", systemd.show)
     monkeypatch.setattr(unit, "run", systemd.run)
     monkeypatch.setattr(unit, "Process", Ready)
     monkeypatch.setattr(
         unit, "time", SimpleNamespace(sleep=systemd.sleep, monotonic=lambda: systemd.clock, time=lambda: 0.0)
     )
-    events = SimpleNamespace(progress=lambda *_: None, controller_gone=lambda: False)
+    events = SimpleNamespace(progress=lambda _, text: told.append(text), controller_gone=lambda: False)
     host: Any = SimpleNamespace(events=events, state=SimpleNamespace(set_due=lambda _: None))
     wanted = SimpleNamespace(
         id="unit:x", name="x", ready=("ready",), ready_timeout_s=150, undo=(), passing="", left_out=LEFT_OUT
     )
     unit.apply(wanted, {"CanReload": "no"}, changes, host)
+    return told
+
+
+def test_a_program_that_runs_but_is_not_ready_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A person saw `activating (start-post)` for three minutes, while vLLM loaded the model."""
+    systemd = PlayedSystemd("a@1 ended it\n", "b@1 ended it\n", limit=5)
+    systemd.sub_state = "start-post"
+    assert "activating (start-post): the program runs, but is not ready yet" in start(monkeypatch, systemd)
 
 
 def test_the_agent_waits_for_a_unit_that_leaves_out_one_thing_after_each_death(monkeypatch: pytest.MonkeyPatch) -> None:

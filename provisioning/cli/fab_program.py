@@ -46,9 +46,9 @@ def what_to_write(said: str, task: str | None = None, options: Sequence[str] = (
     if unknown := re.fullmatch(r"No idea what '(.+)' is!", said):
         if unknown[1].startswith("-"):
             # The dashes would make every short option look alike.
-            names = {each.lstrip("-"): each for each in options}
-            if near := difflib.get_close_matches(unknown[1].lstrip("-"), names, n=1):
-                hint = f"did you mean {names[near[0]]}?"
+            dashed = {each.lstrip("-"): each for each in options}
+            if near := difflib.get_close_matches(unknown[1].lstrip("-"), dashed, n=1):
+                hint = f"did you mean {dashed[near[0]]}?"
             return f"fab: there is no option {unknown[1]}; {hint}"
         if example:
             return f"fab {task}: unexpected argument {unknown[1]}; {hint}"

@@ -2,8 +2,9 @@
 
 `provider` adds a provider double, which takes what the pool has no place for. `die` cuts the power of a machine, and
 proves that other streams go on, that no new request fails, and that only public data reaches the provider. `back` waits
-until the gateway sends requests to every machine again. `alerts` shows which alerts fired meanwhile. All talk to the
-endpoint as a client does, and use the same commands as a person.
+until the gateway sends requests to every machine again. `alerts` shows which alerts fired meanwhile. `overflow` is not
+part of the demo: it sends requests to a stack whose engines you drained. All talk to the endpoint as a client does, and
+use the same commands as a person.
 """
 
 import sys
@@ -18,7 +19,7 @@ from core.errors import DeployError, run_cli
 from core.waiting.condition import wait_until
 from tools.pool_alerts import show_alerts
 from tools.pool_client import TIMEOUT_S, Api, api_of, fab, status
-from tools.pool_overflow import add_provider, overflowing
+from tools.pool_overflow import add_provider, overflowing, try_overflow
 
 CLIENTS = 6
 """More than one machine has places, so both machines serve some of them."""
@@ -122,7 +123,7 @@ def back(stack: str) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do one part."""
     parser = Parser(prog="python -m tools.pool_demo", description=__doc__)
-    parts = {"provider": add_provider, "die": die, "back": back, "alerts": show_alerts}
+    parts = {"provider": add_provider, "die": die, "back": back, "alerts": show_alerts, "overflow": try_overflow}
     parser.add_argument("part", choices=parts)
     parser.add_argument("--stack", required=True)
     options = parser.parse_args(arguments)

@@ -164,7 +164,10 @@ class Overflow:
 
     def wait(self) -> None:
         """Wait until the provider has answered often enough. Raises DeployError if that takes too long."""
-        late = self._error(f"the provider answered fewer than {ANSWERS_AT_LEAST} requests of {PUBLIC}")
+        late = self._error(
+            f"the provider answered fewer than {ANSWERS_AT_LEAST} requests of {PUBLIC}: an engine was free, "
+            "or the day's cap is reached (`make spend`)"
+        )
         wait_until(lambda: self._enough() or None, deadline_s=TAKEN_S, late=lambda: late, pause_s=0.2)
 
     def _enough(self) -> bool:
@@ -210,3 +213,11 @@ def overflowing(stack: str) -> Iterator[Overflow]:
             stop.set()
             for thread in threads:
                 thread.join(TIMEOUT_S)
+
+
+def try_overflow(stack: str) -> int:
+    """Send requests until the provider has answered some: no engine may be free. Raises DeployError if it does not."""
+    with overflowing(stack) as overflow:
+        overflow.wait()
+    overflow.prove()
+    return 0

@@ -27,7 +27,7 @@ def current(folder: Path) -> Notice | None:
         text = (folder / NOTICE).read_text(encoding="utf-8")
     except FileNotFoundError:
         text = None
-    except (OSError, ValueError):  # ValueError: bytes that are no UTF-8
+    except (OSError, ValueError):  # ValueError: bytes that are not UTF-8
         text = "{}"
     if text is not None:
         return _of(text)

@@ -62,6 +62,20 @@ def test_every_path_module_and_link_on_a_page_exists(page: Path) -> None:
     assert missing == []
 
 
+@pytest.mark.parametrize("page", [*PAGES, CONTRIBUTING], ids=lambda page: str(page.relative_to(CHECKOUT)))
+def test_every_link_to_a_heading_has_one(page: Path) -> None:
+    """A heading that other pages link to was once deleted by mistake."""
+    links = re.findall(r"\]\(([^)\s]*\.md|)#([^)\s]+)\)", page.read_text(encoding="utf-8"))
+    ours = [(name, anchor) for name, anchor in links if "://" not in name]
+    assert [each for each in ours if each[1] not in headings(page.parent / each[0] if each[0] else page)] == []
+
+
+def headings(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    found = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in found}
+
+
 def test_the_map_names_folders_and_files_that_exist() -> None:
     """docs/architecture.md: a table per package, the rows' first column below the package of the heading."""
     text = (CHECKOUT / "docs" / "architecture.md").read_text(encoding="utf-8")

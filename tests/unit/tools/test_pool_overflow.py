@@ -4,20 +4,22 @@ import http.client
 import json
 import socket
 import ssl
-from contextlib import closing
+from collections import Counter
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from core.errors import UsageError
+from core.errors import DeployError, UsageError
 from core.paths import outputs_file
 from infra.contract.outputs import StackOutputs
 from provisioning.roles.services.overflow import settings_of
 from tests.gateways import ADDRESS, free_port
 from tests.unit.provisioning.records import host_values, stack_values
 from tools import pool_overflow
-from tools.provider_double import running_double, self_signed
+from tools.pool_client import Api
+from tools.provider_double import ProviderDouble, running_double, self_signed
 
 STACK, GATEWAY = "spare", "spare-gateway"
 
@@ -113,3 +115,18 @@ def test_a_stack_without_machines_gets_no_provider_and_no_key(monkeypatch: pytes
     with pytest.raises(UsageError, match="stack nope: has no machines; run `make up STACK=nope`"):
         pool_overflow.add_provider("nope")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("text", [pool_overflow.PUBLIC_TEXT, pool_overflow.SENSITIVE_TEXT])
+def test_to_try_overflow_fails_if_anything_but_public_data_left(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    provider = ProviderDouble("its-key", received=[text.encode()])
+    answers = Counter({pool_overflow.FROM_PROVIDER: pool_overflow.ANSWERS_AT_LEAST})
+    trust = ssl.create_default_context()
+    asker = pool_overflow.Asker(Api("https://gateway.test", "small", "key", trust), text, {}, answers)
+    overflow = pool_overflow.Overflow(STACK, provider, [asker], [])
+    monkeypatch.setattr(pool_overflow, "overflowing", lambda _: nullcontext(overflow))
+    if text == pool_overflow.PUBLIC_TEXT:
+        assert pool_overflow.try_overflow(STACK) == 0
+    else:
+        with pytest.raises(DeployError, match="data left that had to stay"):
+            pool_overflow.try_overflow(STACK)

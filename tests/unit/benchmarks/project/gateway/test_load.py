@@ -8,7 +8,7 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 def test_a_connection_that_the_server_closed_while_idle_is_opened_again() -> None:
-    """A server may close an idle connection at any time: that is no answer missing."""
+    """A server may close an idle connection at any time: no answer is missing then."""
     accepted: list[asyncio.StreamWriter] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

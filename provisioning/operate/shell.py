@@ -20,6 +20,9 @@ from provisioning.ssh.known_hosts import known_as, known_hosts_text
 from provisioning.ssh.login_keys import known_login
 from provisioning.ssh.target import SshTarget
 
+ALIVE_S = 15
+"""OpenSSH gives up after three times as long without an answer: a host that was removed closes no connection."""
+
 
 def ssh(target: Target, *, names: Sequence[str], command: str, forward: int = 0) -> int:
     """Replace this process by OpenSSH: a shell on the chosen host, `command`, or a forwarded port."""
@@ -92,7 +95,7 @@ def ssh_arguments(
     trust += ["-o", "GlobalKnownHostsFile=/dev/null", "-o", "UpdateHostKeys=no"]
     port = ["-p", str(host.ssh_port)] if host.ssh_config is None or host.ssh_port != SSH_PORT else []
     place = [*port, "-l", host.user, host.address]
-    settings = ["none"]
+    settings = ["none", "-o", f"ServerAliveInterval={ALIVE_S}"]
     if host.ssh_config is not None:
         settings = [str(host.ssh_config), "-o", f"HostKeyAlias={known_as(host)}"]
     led = ["-N", "-o", "ExitOnForwardFailure=yes", "-L", f"127.0.0.1:{forward}:127.0.0.1:{forward}"] if forward else []

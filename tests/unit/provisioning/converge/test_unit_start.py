@@ -63,24 +63,24 @@ class Ready:
 def start(
     monkeypatch: pytest.MonkeyPatch, systemd: PlayedSystemd, changes: Sequence[tuple[str, str]] = START
 ) -> list[str]:
-    """Start the unit; return what the agent told."""
-    told: list[str] = []
+    """Start the unit; return the texts of its progress."""
+    texts: list[str] = []
     monkeypatch.setattr(unit, "show", systemd.show)
     monkeypatch.setattr(unit, "run", systemd.run)
     monkeypatch.setattr(unit, "Process", Ready)
     monkeypatch.setattr(
         unit, "time", SimpleNamespace(sleep=systemd.sleep, monotonic=lambda: systemd.clock, time=lambda: 0.0)
     )
-    events = SimpleNamespace(progress=lambda _, text: told.append(text), controller_gone=lambda: False)
+    events = SimpleNamespace(progress=lambda _, text: texts.append(text), controller_gone=lambda: False)
     host: Any = SimpleNamespace(events=events, state=SimpleNamespace(set_due=lambda _: None))
     wanted = SimpleNamespace(
         id="unit:x", name="x", ready=("ready",), ready_timeout_s=150, undo=(), passing="", left_out=LEFT_OUT
     )
     unit.apply(wanted, {"CanReload": "no"}, changes, host)
-    return told
+    return texts
 
 
-def test_a_program_that_runs_but_is_not_ready_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_that_runs_but_is_not_ready_is_reported_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
     """A person saw `activating (start-post)` for three minutes, while vLLM loaded the model."""
     systemd = PlayedSystemd("a@1 ended it\n", "b@1 ended it\n", limit=5)
     systemd.sub_state = "start-post"

@@ -1,6 +1,7 @@
 """OpenSSH is started with our key and our known hosts, and nothing of the user's own settings."""
 
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,19 @@ def test_only_our_key_and_our_known_hosts_count() -> None:
     assert "IdentitiesOnly=yes" in arguments
     assert arguments[-4:] == ["-l", "admin", "203.0.113.7", "uptime"]
     assert arguments[arguments.index("-p") + 1] == "2222"
+
+
+@pytest.mark.parametrize(("settings", "alive"), [(None, "15"), ("ServerAliveInterval 60\n", "60")])
+def test_the_shell_of_a_host_that_vanished_ends(tmp_path: Path, settings: str | None, alive: str) -> None:
+    """It once hung for ten minutes after `make down` of its host. The user's own settings come first."""
+    config = None
+    if settings is not None:
+        config = tmp_path / "config"
+        config.write_text(settings)
+    target = ssh_target(ssh_config=str(config) if config else None)
+    program, *arguments = ssh_arguments(target, Path("/known"), "uptime")
+    read = subprocess.run([program, "-G", *arguments], capture_output=True, text=True, check=True).stdout
+    assert f"serveraliveinterval {alive}\n" in read
 
 
 def test_port_of_the_hosts_loopback_is_forwarded() -> None:

@@ -41,7 +41,7 @@ def test_alerts_that_fire(alertmanager: Scripted, prometheus: Scripted, expected
     assert json.dumps(found)
 
 
-def test_nothing_that_listens_is_no_error() -> None:
+def test_a_host_without_alertmanager_has_no_alerts() -> None:
     assert firing("http://127.0.0.1:1/", "http://127.0.0.1:1/") == []
 
 

@@ -20,6 +20,9 @@ from core.errors import CheckError, UsageError, run_cli
 from core.paths import CHECKOUT
 
 QUESTION = "LLM_QUESTION"
+ENVIRONMENT = CHECKOUT / ".venv"
+HAS_SDKS = (".ready-clients", ".ready-tests", ".ready-checks")
+"""Files of tools/bootstrap.sh in the environment; one of them is there once the SDKs are installed."""
 
 
 def main(arguments: Sequence[str] | None = None, env: Mapping[str, str] = os.environ) -> int:
@@ -95,9 +98,14 @@ def ask(
 
 
 def _install_sdks() -> None:
-    """Install the SDKs of the clients if this checkout's environment lacks them, now that the settings are right."""
-    if Path(sys.prefix).resolve() != (CHECKOUT / ".venv").resolve():
+    """Install the SDKs of the clients if this checkout's environment lacks them, now that the settings are right.
+
+    tools/bootstrap.sh, which make runs before, keeps installed ones up to date.
+    """
+    if Path(sys.prefix).resolve() != ENVIRONMENT.resolve():
         return  # an application that depends on this package has them by its extra `clients`
+    if any((ENVIRONMENT / name).exists() for name in HAS_SDKS):
+        return
     argv = [str(CHECKOUT / "tools/bootstrap.sh"), "clients"]
     done = subprocess.run(argv, stdout=sys.stderr, stdin=subprocess.DEVNULL, check=False)
     if done.returncode:

@@ -117,14 +117,15 @@ def test_errors_are_one_line(
 
 
 @pytest.mark.parametrize(
-    ("words", "status", "installed"),
+    ("words", "stamps", "installed"),
     [
-        (["--provider", "gateway", "--stack", "none"], 2, []),
-        (["--provider", "openai"], 1, [[str(CHECKOUT / "tools/bootstrap.sh"), "clients"]]),
+        (["--provider", "gateway", "--stack", "none"], [], []),
+        (["--provider", "openai"], [], [[str(CHECKOUT / "tools/bootstrap.sh"), "clients"]]),
+        (["--provider", "openai"], [".ready-tests"], []),
     ],
 )
 def test_sdks_are_installed_once_the_settings_are_right(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: list[str], status: int, installed: list[list[str]]
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: list[str], stamps: list[str], installed: list[list[str]]
 ) -> None:
     """A stack that was not up installed 60 MB first, and then said that it is not up."""
     calls: list[list[str]] = []
@@ -137,7 +138,11 @@ def test_sdks_are_installed_once_the_settings_are_right(
     nobody = {"OPENAI_API_KEY": KEY, "OPENAI_MODEL": "m", "OPENAI_BASE_URL": "http://127.0.0.1:1/v1"}
     for name, value in {**nobody, "LLM_DEPLOY_STATE": str(tmp_path), "GATEWAY_STACK": ""}.items():
         monkeypatch.setenv(name, value)
-    assert main(words, env={"LLM_QUESTION": "hi"}) == status
+    monkeypatch.setattr("serving.ask.ENVIRONMENT", tmp_path)
+    monkeypatch.setattr("sys.prefix", str(tmp_path))
+    for name in stamps:
+        (tmp_path / name).touch()
+    assert main(words, env={"LLM_QUESTION": "hi"}) == (2 if "none" in words else 1)
     assert [argv for argv in calls if argv[0].endswith("bootstrap.sh")] == installed
 
 

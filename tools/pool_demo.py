@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from http.client import HTTPException
 
 from core.arguments import Parser
-from core.console import say
+from core.console import say, step
 from core.errors import DeployError, run_cli
 from core.waiting.condition import wait_until
 from tools.pool_alerts import show_alerts
@@ -76,15 +76,19 @@ def die(stack: str) -> int:
     api = api_of(stack)
     clients = [Client(api, number, stop) for number in range(CLIENTS)]
     late = DeployError("the streams did not begin", where="demo", hint=f"see `make logs STACK={stack}`")
-    wait_until(lambda: all(each.pieces for each in clients) or None, deadline_s=BEGIN_S, late=lambda: late, pause_s=0.1)
+    with step("wait until every client gets an answer"):
+        wait_until(
+            lambda: all(each.pieces for each in clients) or None, deadline_s=BEGIN_S, late=lambda: late, pause_s=0.1
+        )
     with overflowing(stack) as overflow:
         running = {host["host"]: host["queue"]["running"] for host in status(stack) if host["engine_wanted"]}
         victim = max(running, key=lambda name: running[name])
         say(f"{CLIENTS} clients stream, one answer after the other; {victim} loses its power")
         fab(stack, "ssh", "--host", victim, "--command", POWER_OFF)
         died, whole_before = time.monotonic(), sum(each.whole for each in clients)
-        time.sleep(AFTERWARDS_S)
-        overflow.wait()
+        with step(f"let the clients go on for {AFTERWARDS_S} s or more, until the provider has had requests"):
+            time.sleep(AFTERWARDS_S)
+            overflow.wait()
         stop.set()
     for each in clients:
         each.thread.join(TIMEOUT_S)
@@ -110,12 +114,13 @@ def back(stack: str) -> int:
             states.update(host["queue"]["hosts"] if host["queue"] and not host["engine_wanted"] else {})
         return all(state.startswith("UP") for state in states.values()) or None
 
-    wait_until(
-        all_up,
-        deadline_s=BACK_S,
-        late=lambda: DeployError(f"not all machines are back: {states}", where="demo"),
-        pause_s=2,
-    )
+    with step("wait until the machine's engine has loaded its model and the gateway sends it requests"):
+        wait_until(
+            all_up,
+            deadline_s=BACK_S,
+            late=lambda: DeployError(f"not all machines are back: {states}", where="demo"),
+            pause_s=2,
+        )
     say(f"the gateway sends requests to {', '.join(states)} after {time.monotonic() - began:.0f} s")
     return 0
 

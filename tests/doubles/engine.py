@@ -166,7 +166,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _route(self, engine: EngineDouble, body: bytes) -> None:
         faults = engine.faults
         given = self.headers.get("authorization")
-        if not (given == f"Bearer {engine.key}" or (given and "any_key" in faults) or "no_key_needed" in faults):
+        if self.path.startswith("/api/") and "open_paths" not in faults:  # as a gateway answers, whatever the key
+            self._error(404, "unknown_url")
+        elif not (given == f"Bearer {engine.key}" or (given and "any_key" in faults) or "no_key_needed" in faults):
             self._error(401, "invalid_api_key")
         elif (self.command, self.path) == ("GET", "/v1/models"):
             listed = engine.models[:-1] if "missing_model" in faults else engine.models

@@ -11,6 +11,7 @@ local ROOM_MS, LONGEST_ROOM_MS = 200, 1000 -- between two looks of a request tha
 local GONE_S = 2 -- without a look: the client of such a request hung up
 local START_S = 60 -- expected time of a start, until one was seen
 local LEAST_SHARE = 0.001
+local PROMISED = 0.8 -- of the places for those that come again; new requests find the rest
 local LATEST_TURN_S = 600 -- whoever gives up leaves a turn empty: nobody waits longer for turns that none may take
 
 local FULL = {
@@ -104,7 +105,8 @@ local function turn_s(pool, client, beyond_s, step)
       shares = shares + other.share
     end
   end
-  turns[client] = math.min(math.max(turns[client] or 0, now + beyond_s) + step * shares / own, now + LATEST_TURN_S)
+  local each = step / PROMISED * shares / own
+  turns[client] = math.min(math.max(turns[client] or 0, now + beyond_s) + each, now + LATEST_TURN_S)
   return math.max(1, math.ceil(turns[client] - now))
 end
 

@@ -115,12 +115,6 @@ def undo() -> Iterator[ExitStack]:
         yield stack
 
 
-@pytest.fixture
-def people() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(8) as pool:
-        yield pool
-
-
 @pytest.mark.parametrize(("client", "waiting"), [("new", 0), ("kept", 1)])
 def test_request_of_a_dead_host_is_answered_by_another_that_was_full(
     tmp_path: Path, undo: ExitStack, people: ThreadPoolExecutor, client: str, waiting: int

@@ -242,12 +242,6 @@ def test_what_the_engine_refuses_stays_refused(
     assert provider.received == []
 
 
-@pytest.fixture
-def people() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(40) as pool:
-        yield pool
-
-
 def test_an_estimate_above_the_deadline_sends_public_requests_away(
     people: ThreadPoolExecutor, tmp_path: Path, engine: EngineDouble, service: RunningOverflow, provider: ProviderDouble
 ) -> None:

@@ -29,12 +29,6 @@ def engines() -> Iterator[dict[str, EngineDouble]]:
             each.steps = None
 
 
-@pytest.fixture
-def people() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(32) as pool:
-        yield pool
-
-
 @contextmanager
 def before(
     folder: Path, engines: dict[str, EngineDouble], *, places: int = 1, names: tuple[str, ...] = ("tiny",), **spec: Any

@@ -3,7 +3,6 @@
 import json
 import socket
 import threading
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,13 +13,6 @@ from tests.gateways import CLIENT_KEY, Reply, RunningGateway, free_port, running
 from tests.unit.provisioning.conftest import NewGateway
 
 CHAT = b'{"model":"tiny"}'
-
-
-@pytest.fixture
-def people() -> Iterator[ThreadPoolExecutor]:
-    """Clients that send requests at the same time."""
-    with ThreadPoolExecutor(16) as pool:
-        yield pool
 
 
 def ask(gateway: RunningGateway, request_id: str = "") -> Reply:

@@ -21,6 +21,8 @@ a JSON line each. If it is not set, nothing is written."""
 STILL_EVERY_S = 10.0
 """How often a step that still runs says so. A person takes longer silence for a hang."""
 
+_STEPS = threading.local()
+
 _CONTROL = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # all but tab and newline; 0x80 to 0x9f also start escape sequences
     "\u200e\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069"  # change the text direction, or break the line
@@ -47,22 +49,26 @@ def show(text: str) -> None:
 def step(title: str, *, once: bool = False) -> Iterator[None]:
     """Print a step's title before it starts, each STILL_EVERY_S that it runs, and its duration when it ends or fails.
 
+    While a step within it runs in the same thread, only that one says so.
+
     `once`: the result is cached, so this machine does not need the step again.
     """
     say(f"→ {title}")
     start = time.monotonic()
     ended = threading.Event()
-    teller = threading.Thread(target=_tell_it_runs, args=(title, start, ended), name=f"runs: {title}", daemon=True)
+    nested = _of_this_thread()
+    nested.append(ended)
+    teller = threading.Thread(
+        target=_tell_it_runs, args=(title, start, ended, nested), name=f"runs: {title}", daemon=True
+    )
     teller.start()
     try:
         yield
     except BaseException:
-        ended.set()
-        teller.join()
+        _end(teller, ended, nested)
         say(f"✗ {title}: stopped after {time.monotonic() - start:.1f} s")
         raise
-    ended.set()
-    teller.join()
+    _end(teller, ended, nested)
     seconds = time.monotonic() - start
     say(f"✓ {title}: {seconds:.1f} s")
     if once and (file := os.environ.get(ONCE_VARIABLE)):
@@ -70,9 +76,24 @@ def step(title: str, *, once: bool = False) -> Iterator[None]:
             lines.write(json.dumps([title, round(seconds, 1)]) + "\n")
 
 
-def _tell_it_runs(title: str, start: float, ended: threading.Event) -> None:
+def _of_this_thread() -> list[threading.Event]:
+    """Return the steps that run in this thread, the innermost last."""
+    if not hasattr(_STEPS, "running"):
+        _STEPS.running = []
+    running: list[threading.Event] = _STEPS.running
+    return running
+
+
+def _tell_it_runs(title: str, start: float, ended: threading.Event, nested: list[threading.Event]) -> None:
     while not ended.wait(STILL_EVERY_S):
-        say(f"… {title}: runs ({time.monotonic() - start:.0f} s)")
+        if nested[-1:] == [ended]:
+            say(f"… {title}: runs ({time.monotonic() - start:.0f} s)")
+
+
+def _end(teller: threading.Thread, ended: threading.Event, nested: list[threading.Event]) -> None:
+    ended.set()
+    teller.join()
+    nested.remove(ended)
 
 
 def next_command(*commands: str) -> None:

@@ -103,3 +103,27 @@ def test_a_long_step_says_that_it_runs_until_it_ends(monkeypatch: pytest.MonkeyP
     assert said[0] == "→ connect"
     assert not any(thread.name == "runs: connect" for thread in threading.enumerate())
     assert said[-1].startswith("✓ connect: ")
+
+
+def test_of_nested_steps_only_the_inner_one_says_that_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The build of the Pulumi CLI and the `up` around it both printed a line every 10 s."""
+    said: list[str] = []
+    inner_runs, outer_runs = threading.Event(), threading.Event()
+
+    def say(text: str) -> None:
+        said.append(text)
+        if said.count("… inner: runs (0 s)") == 5:
+            inner_runs.set()
+        if "✓ inner: 0.0 s" in said and text.startswith("… outer: runs ("):
+            outer_runs.set()
+
+    monkeypatch.setattr(console, "time", SimpleNamespace(monotonic=lambda: 100.0))
+    monkeypatch.setattr(console, "STILL_EVERY_S", 0.01)
+    monkeypatch.setattr(console, "say", say)
+    with console.step("outer"):
+        with console.step("inner"):
+            assert inner_runs.wait(30)
+        assert outer_runs.wait(30)
+    within = said[said.index("→ inner") + 1 : said.index("✓ inner: 0.0 s")]
+    # One may have been on its way when the inner step began.
+    assert sum(each.startswith("… outer") for each in within) <= 1

@@ -55,20 +55,12 @@ def step(title: str, *, once: bool = False) -> Iterator[None]:
     """
     say(f"→ {title}")
     start = time.monotonic()
-    ended = threading.Event()
-    nested = _of_this_thread()
-    nested.append(ended)
-    teller = threading.Thread(
-        target=_tell_it_runs, args=(title, start, ended, nested), name=f"runs: {title}", daemon=True
-    )
-    teller.start()
     try:
-        yield
+        with _says_that_it_runs(title, start):
+            yield
     except BaseException:
-        _end(teller, ended, nested)
         say(f"✗ {title}: stopped after {time.monotonic() - start:.1f} s")
         raise
-    _end(teller, ended, nested)
     seconds = time.monotonic() - start
     say(f"✓ {title}: {seconds:.1f} s")
     if once and (file := os.environ.get(ONCE_VARIABLE)):
@@ -84,16 +76,24 @@ def _of_this_thread() -> list[threading.Event]:
     return running
 
 
-def _tell_it_runs(title: str, start: float, ended: threading.Event, nested: list[threading.Event]) -> None:
-    while not ended.wait(STILL_EVERY_S):
-        if nested[-1:] == [ended]:
-            say(f"… {title}: runs ({time.monotonic() - start:.0f} s)")
+@contextmanager
+def _says_that_it_runs(title: str, start: float) -> Iterator[None]:
+    ended, nested = threading.Event(), _of_this_thread()
 
+    def tell() -> None:
+        while not ended.wait(STILL_EVERY_S):
+            if nested[-1:] == [ended]:
+                say(f"… {title}: runs ({time.monotonic() - start:.0f} s)")
 
-def _end(teller: threading.Thread, ended: threading.Event, nested: list[threading.Event]) -> None:
-    ended.set()
-    teller.join()
-    nested.remove(ended)
+    nested.append(ended)
+    teller = threading.Thread(target=tell, name=f"runs: {title}", daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        teller.join()
+        nested.remove(ended)
 
 
 def next_command(*commands: str) -> None:

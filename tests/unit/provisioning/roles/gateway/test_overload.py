@@ -75,14 +75,22 @@ def test_batch_waits_behind_interactive(
     assert (gateway.logged("batch-2")["class"], gateway.logged("interactive-1")["class"]) == ("batch", "interactive")
 
 
+def with_aging(
+    people: ThreadPoolExecutor, new_gateway: NewGateway, engine: EngineDouble, *, aging_s: int
+) -> tuple[RunningGateway, list[Future[Reply]]]:
+    """Return a gateway whose only place is taken by a request, and that request."""
+    aging = ClassesSpec.model_validate({"batch": {"aging_s": aging_s}})
+    gateway = new_gateway(clients=clients(**{"class": "batch"}), max_concurrency=1, classes=aging)
+    sent = [people.submit(ask, gateway, prompt="first", stream=True)]
+    wait_for(lambda: len(computed(engine)) == 1, "the first one runs")
+    return gateway, sent
+
+
 def test_old_batch_goes_before_new_interactive(
     people: ThreadPoolExecutor, new_gateway: NewGateway, engine: EngineDouble
 ) -> None:
-    aging = ClassesSpec.model_validate({"batch": {"aging_s": 0}})
-    gateway = new_gateway(clients=clients(**{"class": "batch"}), max_concurrency=1, classes=aging)
     engine.steps = threading.Semaphore(0)
-    sent = [people.submit(ask, gateway, prompt="first", stream=True)]
-    wait_for(lambda: len(computed(engine)) == 1, "the first one runs")
+    gateway, sent = with_aging(people, new_gateway, engine, aging_s=0)
     for number, (prompt, key) in enumerate((("batch", CLIENT_KEY), ("interactive", SECOND_KEY)), 1):
         sent.append(people.submit(ask, gateway, key=key, prompt=prompt, stream=True))
         wait_for(lambda number=number: gateway.waiting() == number, prompt)  # type: ignore[misc]
@@ -94,11 +102,8 @@ def test_old_batch_goes_before_new_interactive(
 def test_batch_goes_before_interactive_that_comes_after_its_aging(
     people: ThreadPoolExecutor, new_gateway: NewGateway, engine: EngineDouble
 ) -> None:
-    aging = ClassesSpec.model_validate({"batch": {"aging_s": 1}})
-    gateway = new_gateway(clients=clients(**{"class": "batch"}), max_concurrency=1, classes=aging)
     engine.steps = threading.Semaphore(0)
-    sent = [people.submit(ask, gateway, prompt="first", stream=True)]
-    wait_for(lambda: len(computed(engine)) == 1, "the first one runs")
+    gateway, sent = with_aging(people, new_gateway, engine, aging_s=1)
 
     def wait_with(prompt: str, key: str) -> float:
         sent.append(people.submit(ask, gateway, key=key, prompt=prompt, stream=True))
